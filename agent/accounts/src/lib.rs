@@ -1,0 +1,1 @@
+//! The account database: its format, reader and writer

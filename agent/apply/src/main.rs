@@ -1,0 +1,3 @@
+//! The root process: admits, observes, plans, applies, reports
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The network process: enrolls, mirrors the policy, delivers reports
+
+fn main() {}

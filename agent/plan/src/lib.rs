@@ -1,0 +1,1 @@
+//! Desired state and facts become a plan: pure judgement

@@ -1,0 +1,3 @@
+//! Prints the certificate principals of one managed user, for sshd
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What backend and host say to each other, as types

@@ -1,0 +1,1 @@
+//! The NSS module libnss_hostward.so.2

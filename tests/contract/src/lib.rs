@@ -1,0 +1,1 @@
+//! The agent against the mock backend on a real socket

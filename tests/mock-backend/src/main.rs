@@ -1,0 +1,3 @@
+//! A backend for tests and demonstrations
+
+fn main() {}
