@@ -1,1 +1,11 @@
-//! What backend and host say to each other, as types
+//! What backend and host, and the host's own processes, say to each other, as types.
+//!
+//! Everything here is a shape on the wire. Values are as loose as the wire is: what may be believed
+//! of them is decided by `hostward-plan`, not here. No I/O.
+
+pub mod api;
+pub mod document;
+pub mod local;
+pub mod problem;
+pub mod report;
+pub mod token;

@@ -1,0 +1,141 @@
+//! The report: the outcome of each step of an apply, with who must act on a failure.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// `POST /v1/hosts/self/report`, schema `hostward/report/1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// `hostward/report/1`
+    pub schema: String,
+    /// When the apply ended.
+    pub at: DateTime<Utc>,
+    /// Version of hostward.
+    pub agent_version: String,
+    /// The project that the host is pinned to, where it is.
+    pub project: Option<String>,
+    /// What caused this apply.
+    pub cause: Cause,
+    /// The policy in force afterwards.
+    pub policy: Option<PolicyState>,
+    /// Why the newest policy that was offered is not in force, where it is not.
+    pub admission: Option<Finding>,
+    /// Outcome of each step that was taken.
+    pub steps: Vec<StepOutcome>,
+    /// What was refused of the policy, one by one.
+    pub refusals: Vec<Finding>,
+    /// What had been changed behind hostward's back.
+    pub drift: Vec<Finding>,
+    /// What else somebody should know (a foreign broken sudoers file, an alias clash, a reboot that is due).
+    pub warnings: Vec<Finding>,
+    /// How many managed users can log in now.
+    pub users: u32,
+}
+
+/// The schema of [`Report`].
+pub const REPORT_SCHEMA: &str = "hostward/report/1";
+
+/// What caused an apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The agent put something into the inbox.
+    Admission,
+    /// The timer.
+    Timer,
+    /// An operator asked.
+    Operator,
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyState {
+    /// Version of the timestamp, snapshot and targets metadata.
+    pub version: u64,
+    /// Version of the newest accepted root.
+    pub root_version: u64,
+    /// When its timestamp expires, or expired.
+    pub expires: DateTime<Utc>,
+    /// Whether it is past that, and what follows.
+    pub staleness: Staleness,
+}
+
+/// How old the policy is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Staleness {
+    /// The timestamp has not expired.
+    Fresh,
+    /// It has; everything stays in force.
+    Stale,
+    /// Longer than `max_offline` ago; everything stays in force because the operator chose `keep`.
+    OfflineKept,
+    /// Longer than `max_offline` ago; managed users are locked because the operator chose `lock`.
+    OfflineLocked,
+}
+
+/// Who must act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Responsible {
+    /// The operator of this host (its configuration, its local files).
+    Operator,
+    /// Whoever administers the policy on the backend.
+    Backend,
+    /// Nobody: a condition of the host (full disk, a killed process) after which the next pass converges.
+    Host,
+}
+
+/// Something that was found, whose it is to mend, and how.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Finding {
+    /// A stable word for programs, such as `user-name-exists-locally`.
+    pub code: String,
+    /// What it is about, such as ``user `alice` (id u1)``.
+    pub subject: String,
+    /// What is wrong.
+    pub message: String,
+    /// Who must act.
+    pub responsible: Responsible,
+    /// What to do.
+    pub mend: String,
+}
+
+/// The outcome of one step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepOutcome {
+    /// The step, as `hostward plan` prints it.
+    pub step: String,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It took effect; what there is to say of it (sessions ended, for one).
+    Done {
+        /// Further detail, often empty.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        detail: String,
+    },
+    /// It did not; what was there before is still in force.
+    Failed(Finding),
+    /// Its precondition did not hold because an earlier step failed.
+    Skipped {
+        /// Which and why.
+        reason: String,
+    },
+}
+
+impl Report {
+    /// Whether everything that was wanted is in force: nothing failed, nothing was refused admission.
+    pub fn is_whole(&self) -> bool {
+        self.admission.is_none()
+            && self
+                .steps
+                .iter()
+                .all(|s| matches!(s.outcome, Outcome::Done { .. }))
+    }
+}
