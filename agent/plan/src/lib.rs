@@ -1,1 +1,19 @@
-//! Desired state and facts become a plan: pure judgement
+//! Desired state and facts become a plan.
+//!
+//! Everything here is pure and total: no I/O, no clock, no randomness. All judgement is here; whoever
+//! executes a plan makes no choices. [`Policy::read`] parses the admitted documents, [`desired::resolve`]
+//! decides what they mean on this host and refuses entries one by one, [`plan`] orders the differences
+//! between that and what was observed.
+
+pub mod desired;
+pub mod explain;
+pub mod facts;
+pub mod ledger;
+pub mod policy;
+pub mod step;
+
+pub use desired::{Desired, resolve};
+pub use facts::Facts;
+pub use ledger::Ledger;
+pub use policy::Policy;
+pub use step::{Plan, Step, plan, unenroll};

@@ -1,0 +1,51 @@
+//! What the policy means on this host, and what of it is refused.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use hostward_config::Config;
+use hostward_protocol::document::Settings;
+use hostward_protocol::report::{Finding, Staleness};
+
+use crate::facts::{Accounts, Facts};
+use crate::policy::Policy;
+
+/// The desired state of this host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Desired {
+    /// Everybody who may log in here, and their groups.
+    pub accounts: Accounts,
+    /// Stable ids of those users, by uid.
+    pub ids: BTreeMap<u32, String>,
+    /// Content of the sudoers file; `None` where there is no rule or the operator does not want one.
+    pub sudoers: Option<String>,
+    /// User CA public keys, one a line; `None` where there is no acceptable one or sshd is not managed.
+    pub user_ca: Option<String>,
+    /// What the KRL is compiled from, as ssh-keygen(1) reads a KRL specification; empty where nothing is revoked.
+    pub krl: KrlSpec,
+    /// Project settings that matter later.
+    pub settings: Settings,
+    /// How old the policy is at the given time.
+    pub staleness: Option<Staleness>,
+    /// The next moment at which the same policy means something else (a time window, an expiry, `max_offline`).
+    pub next_change: Option<DateTime<Utc>>,
+    /// Entries refused, each on its own.
+    pub refusals: Vec<Finding>,
+    /// Entries accepted that somebody should look at.
+    pub warnings: Vec<Finding>,
+}
+
+/// What the KRL is compiled from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KrlSpec {
+    /// Specification lines that hold for every user CA (`serial: 7`, `id: jenkins`); compiled once per CA with `ssh-keygen -k -s CA`.
+    pub per_ca: String,
+    /// Public keys, one a line.
+    pub keys: String,
+}
+
+/// What `policy` means on the host that `facts` and `config` describe, at `now`.
+pub fn resolve(policy: &Policy, config: &Config, facts: &Facts, now: DateTime<Utc>) -> Desired {
+    let _ = (policy, config, facts, now);
+    Desired::default()
+}

@@ -1,0 +1,152 @@
+//! What was observed on the host. Filled by the root process, in tests by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use hostward_accounts::{Group, User};
+use hostward_config::IdRange;
+
+use crate::ledger::Ledger;
+
+/// Everything a plan depends on besides policy, configuration and time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// `host.*` and `os.*` labels, without the prefix: `name`, `fqdn`, `arch`; `id`, `version`.
+    pub host_labels: BTreeMap<String, String>,
+    /// Users in the local passwd file.
+    pub local_users: Vec<LocalUser>,
+    /// Groups in the local group file.
+    pub local_groups: Vec<LocalGroup>,
+    /// Ranges handed out in /etc/subuid and /etc/subgid.
+    pub subordinate_ids: Vec<IdRange>,
+    /// Paths listed in /etc/shells that exist and are executable.
+    pub shells: BTreeSet<String>,
+    /// Gid of the local group `hostward-users`, where it exists.
+    pub hostward_users: Option<u32>,
+    /// Which sudo implementations are installed.
+    pub sudo: Vec<SudoDialect>,
+    /// What sshd is like, where it is installed.
+    pub sshd: Option<SshdFacts>,
+    /// The managed files as they are.
+    pub files: BTreeMap<ManagedFile, FileFact>,
+    /// The account database as it is.
+    pub database: DatabaseFact,
+    /// Uids known to the ledger, not served by the present database or wanted any more, that own processes
+    /// in this pid namespace, or have a logind session or linger.
+    pub running: BTreeSet<u32>,
+    /// Homes of former users that still exist, by uid.
+    pub homes: BTreeMap<u32, PathBuf>,
+    /// What hostward remembers.
+    pub ledger: Ledger,
+}
+
+/// A line of /etc/passwd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalUser {
+    /// Login name.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+}
+
+/// A line of /etc/group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalGroup {
+    /// Group name.
+    pub name: String,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// An implementation of sudo that reads /etc/sudoers.d.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SudoDialect {
+    /// Todd Miller's sudo.
+    Sudo,
+    /// sudo-rs.
+    SudoRs,
+}
+
+/// What sshd's configuration is like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SshdFacts {
+    /// Content of /etc/ssh/sshd_config.
+    pub main: String,
+    /// The main file includes `/etc/ssh/sshd_config.d/*.conf`, globally and before any `Match`.
+    pub includes_directory: bool,
+    /// `AllowGroups` or `AllowUsers` is set globally, in the main file or a drop-in that is not ours.
+    pub restricts_logins: bool,
+}
+
+/// A file that hostward owns wholly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ManagedFile {
+    /// `/etc/sudoers.d/hostward`
+    Sudoers,
+    /// `/etc/ssh/sshd_config.d/10-hostward.conf`
+    SshdDropIn,
+    /// `/var/lib/hostward/ssh/user_ca.pub`
+    UserCa,
+    /// `/var/lib/hostward/ssh/revoked.krl`
+    Krl,
+}
+
+impl ManagedFile {
+    /// All of them.
+    pub const ALL: [ManagedFile; 4] = [
+        ManagedFile::Sudoers,
+        ManagedFile::SshdDropIn,
+        ManagedFile::UserCa,
+        ManagedFile::Krl,
+    ];
+
+    /// Where it is.
+    pub fn path(self) -> &'static str {
+        match self {
+            ManagedFile::Sudoers => "/etc/sudoers.d/hostward",
+            ManagedFile::SshdDropIn => "/etc/ssh/sshd_config.d/10-hostward.conf",
+            ManagedFile::UserCa => "/var/lib/hostward/ssh/user_ca.pub",
+            ManagedFile::Krl => "/var/lib/hostward/ssh/revoked.krl",
+        }
+    }
+
+    /// Its permission bits. Owner and group are root.
+    pub fn mode(self) -> u32 {
+        match self {
+            ManagedFile::Sudoers => 0o440,
+            _ => 0o644,
+        }
+    }
+}
+
+/// A managed file as it is. A file that is not there is absent from [`Facts::files`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileFact {
+    /// Its content; empty where it is not a regular file or too large to be ours.
+    pub content: Vec<u8>,
+    /// A regular file, owned by root:root, with one link and exactly [`ManagedFile::mode`].
+    pub attributes_ok: bool,
+}
+
+/// The account database as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum DatabaseFact {
+    /// There is none.
+    #[default]
+    Absent,
+    /// It is there, but cut, altered, or with wrong owner or mode; what was wrong.
+    Damaged(String),
+    /// It is whole and holds these.
+    Present(Accounts),
+}
+
+/// What the account database holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Accounts {
+    /// Users, by uid.
+    pub users: Vec<User>,
+    /// Groups, by gid.
+    pub groups: Vec<Group>,
+}
