@@ -1,0 +1,302 @@
+//! The header and the four indexes: from a name or an id to its record.
+//!
+//! Trusts no offset, length or count of the file. Whatever a record found says is compared with the key asked.
+
+use crate::format::{
+    EMPTY, HEADER, MAGIC, MAJOR, MAX_NAME, PROBE_LIMIT, SLOT, UNIT, at, home, id_tag, name_tag,
+};
+use crate::group::GroupRecord;
+use crate::read::{part, u16_at, u32_at, u64_at};
+use crate::user::UserRecord;
+
+/// The answer to a lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Lookup<T> {
+    /// The record, which has the key that was asked for.
+    Found(T),
+    /// The index proves that there is no such entry.
+    NotFound,
+    /// The file is damaged here: nothing can be said.
+    Corrupt,
+}
+
+/// Why a file is not a database that this reader can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// It is shorter than a header.
+    TooShort,
+    /// It does not start with the magic bytes.
+    NotADatabase,
+    /// Its format has another major number, which is given.
+    Version(u16),
+    /// It is cut, or something is appended.
+    Length,
+    /// An index or a section does not lie within the file.
+    Layout,
+}
+
+impl core::fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::TooShort => f.write_str("the file is shorter than a header"),
+            Self::NotADatabase => f.write_str("the file is not an account database"),
+            Self::Version(major) => write!(
+                f,
+                "the file has format {major}, this program reads format {MAJOR}"
+            ),
+            Self::Length => f.write_str("the file is cut or something is appended to it"),
+            Self::Layout => f.write_str("the file's header points outside of the file"),
+        }
+    }
+}
+
+impl core::error::Error for HeaderError {}
+
+/// An account database, as a view of the body of its file.
+#[derive(Clone, Copy, Debug)]
+pub struct Database<'a> {
+    seed: u64,
+    generation: u64,
+    user_count: u32,
+    group_count: u32,
+    users: Section<'a>,
+    groups: Section<'a>,
+    user_names: Table<'a>,
+    user_ids: Table<'a>,
+    group_names: Table<'a>,
+    group_ids: Table<'a>,
+}
+
+impl<'a> Database<'a> {
+    /// Reads the header of `body` (the file without its prologue, see [`crate::body`]).
+    ///
+    /// # Errors
+    /// If `body` is not a whole database of this major version.
+    #[inline(never)]
+    pub fn new(body: &'a [u8]) -> Result<Self, HeaderError> {
+        let header: &[u8; HEADER] = body.first_chunk().ok_or(HeaderError::TooShort)?;
+        if !header.starts_with(&MAGIC) {
+            return Err(HeaderError::NotADatabase);
+        }
+        let major = u16_at(header, at::MAJOR).ok_or(HeaderError::TooShort)?;
+        if major != MAJOR {
+            return Err(HeaderError::Version(major));
+        }
+        if u64_at(header, at::LENGTH) != u64::try_from(body.len()).ok() {
+            return Err(HeaderError::Length);
+        }
+        Self::lay_out(body).ok_or(HeaderError::Layout)
+    }
+
+    fn lay_out(body: &'a [u8]) -> Option<Self> {
+        Some(Self {
+            seed: u64_at(body, at::SEED)?,
+            generation: u64_at(body, at::GENERATION)?,
+            user_count: u32_at(body, at::USER_COUNT)?,
+            group_count: u32_at(body, at::GROUP_COUNT)?,
+            users: Section::new(body, at::USERS)?,
+            groups: Section::new(body, at::GROUPS)?,
+            user_names: Table::new(body, at::TABLES)?,
+            user_ids: Table::new(body, at::TABLES + 16)?,
+            group_names: Table::new(body, at::TABLES + 32)?,
+            group_ids: Table::new(body, at::TABLES + 48)?,
+        })
+    }
+
+    /// The number the writer gave to this version of the database.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How many users it says it holds.
+    #[must_use]
+    pub fn user_count(&self) -> u32 {
+        self.user_count
+    }
+
+    /// How many groups it says it holds.
+    #[must_use]
+    pub fn group_count(&self) -> u32 {
+        self.group_count
+    }
+
+    /// The user called `name`.
+    pub fn user_by_name(&self, name: &[u8]) -> Lookup<UserRecord<'a>> {
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Lookup::NotFound;
+        }
+        let users = self.users;
+        self.user_names.find(name_tag(self.seed, name), |record| {
+            let user = UserRecord::at(users, record)?;
+            Some((user.name() == name).then_some(user))
+        })
+    }
+
+    /// The user with this uid.
+    pub fn user_by_uid(&self, uid: u32) -> Lookup<UserRecord<'a>> {
+        let users = self.users;
+        self.user_ids.find(id_tag(self.seed, uid), |record| {
+            let user = UserRecord::at(users, record)?;
+            // Equal tags are equal ids, so another uid here is damage.
+            (user.uid() == uid).then_some(Some(user))
+        })
+    }
+
+    /// The group called `name`.
+    pub fn group_by_name(&self, name: &[u8]) -> Lookup<GroupRecord<'a>> {
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Lookup::NotFound;
+        }
+        let groups = self.groups;
+        self.group_names.find(name_tag(self.seed, name), |record| {
+            let group = GroupRecord::at(groups, record)?;
+            Some((group.name() == name).then_some(group))
+        })
+    }
+
+    /// The group with this gid.
+    pub fn group_by_gid(&self, gid: u32) -> Lookup<GroupRecord<'a>> {
+        let groups = self.groups;
+        self.group_ids.find(id_tag(self.seed, gid), |record| {
+            let group = GroupRecord::at(groups, record)?;
+            (group.gid() == gid).then_some(Some(group))
+        })
+    }
+
+    /// The user with the lowest uid above `last`, or the lowest of all for `None`.
+    ///
+    /// O(1) while `last` is a user of this database. If it no longer is (the database was replaced during an
+    /// enumeration), one walk over the users.
+    pub fn user_after(&self, last: Option<u32>) -> Lookup<UserRecord<'a>> {
+        let mut from = self.users.start;
+        let mut previous = None;
+        if let Some(last) = last {
+            match self.user_by_uid(last) {
+                Lookup::Found(user) => (from, previous) = (user.end(), Some(last)),
+                Lookup::NotFound => {}
+                Lookup::Corrupt => return Lookup::Corrupt,
+            }
+        }
+        while from != self.users.end {
+            let Some(user) = UserRecord::at_offset(self.users, from) else {
+                return Lookup::Corrupt;
+            };
+            if previous.is_some_and(|previous| previous >= user.uid()) {
+                return Lookup::Corrupt;
+            }
+            if last.is_none_or(|last| user.uid() > last) {
+                return Lookup::Found(user);
+            }
+            previous = Some(user.uid());
+            from = user.end();
+        }
+        Lookup::NotFound
+    }
+
+    /// The group with the lowest gid above `last`, or the lowest of all for `None`. Cost: see [`Self::user_after`].
+    pub fn group_after(&self, last: Option<u32>) -> Lookup<GroupRecord<'a>> {
+        let mut from = self.groups.start;
+        let mut previous = None;
+        if let Some(last) = last {
+            match self.group_by_gid(last) {
+                Lookup::Found(group) => (from, previous) = (group.end(), Some(last)),
+                Lookup::NotFound => {}
+                Lookup::Corrupt => return Lookup::Corrupt,
+            }
+        }
+        while from != self.groups.end {
+            let Some(group) = GroupRecord::at_offset(self.groups, from) else {
+                return Lookup::Corrupt;
+            };
+            if previous.is_some_and(|previous| previous >= group.gid()) {
+                return Lookup::Corrupt;
+            }
+            if last.is_none_or(|last| group.gid() > last) {
+                return Lookup::Found(group);
+            }
+            previous = Some(group.gid());
+            from = group.end();
+        }
+        Lookup::NotFound
+    }
+}
+
+/// The part of a body that holds records of one kind. Offsets count from the start of the body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Section<'a> {
+    bytes: &'a [u8],
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Section<'a> {
+    fn new(body: &'a [u8], descriptor: usize) -> Option<Self> {
+        let start = usize::try_from(u64_at(body, descriptor)?).ok()?;
+        let len = usize::try_from(u64_at(body, descriptor + 8)?).ok()?;
+        let bytes = part(body, start, len)?;
+        let aligned = start.is_multiple_of(UNIT) && len.is_multiple_of(UNIT);
+        (aligned && start >= HEADER).then_some(Self {
+            bytes,
+            start,
+            end: start.checked_add(len)?,
+        })
+    }
+
+    /// Everything from `offset` to the end of the section.
+    pub(crate) fn from(self, offset: usize) -> Option<&'a [u8]> {
+        self.bytes.get(offset.checked_sub(self.start)?..)
+    }
+}
+
+/// An index: slots of tag and record, sorted by tag, each at its home or a little behind it.
+#[derive(Clone, Copy, Debug)]
+struct Table<'a> {
+    slots: &'a [u8],
+    homes: u32,
+}
+
+impl<'a> Table<'a> {
+    fn new(body: &'a [u8], descriptor: usize) -> Option<Self> {
+        let start = usize::try_from(u64_at(body, descriptor)?).ok()?;
+        let homes = u32_at(body, descriptor + 8)?;
+        let slots = usize::try_from(homes.checked_add(PROBE_LIMIT)?).ok()?;
+        let slots = part(body, start, slots.checked_mul(SLOT)?)?;
+        (start.is_multiple_of(UNIT) && start >= HEADER && homes > 0)
+            .then_some(Self { slots, homes })
+    }
+
+    /// Shows `check` each record of this tag: `None` is damage, `Some(None)` another key.
+    #[inline]
+    fn find<T>(&self, tag: u32, mut check: impl FnMut(u32) -> Option<Option<T>>) -> Lookup<T> {
+        let first = home(tag, self.homes) as usize;
+        let Some(slots) = self.slots.get(first.saturating_mul(SLOT)..) else {
+            return Lookup::Corrupt;
+        };
+        let (slots, _) = slots.as_chunks::<SLOT>();
+        for slot in slots.iter().take(PROBE_LIMIT as usize) {
+            let slot = u64::from_le_bytes(*slot);
+            let (found, record) = (slot as u32, (slot >> 32) as u32);
+            if slot == EMPTY {
+                return Lookup::NotFound;
+            }
+            if record == 0 {
+                return Lookup::Corrupt;
+            }
+            if found > tag {
+                return Lookup::NotFound;
+            }
+            if found == tag {
+                match check(record) {
+                    Some(Some(value)) => return Lookup::Found(value),
+                    Some(None) => {}
+                    None => return Lookup::Corrupt,
+                }
+            }
+        }
+        // A key lies less than PROBE_LIMIT slots behind its home.
+        Lookup::NotFound
+    }
+}
