@@ -1,0 +1,100 @@
+//! What may be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hostward",
+    version,
+    about = "Access to this host, as its project's policy says",
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit status: 0 all is well, 1 something needs attention, 2 wrong usage, 3 hostward could not be asked."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show whether this host is enrolled, which policy is in force, and what needs attention
+    Status(Format),
+    /// Check nsswitch, PAM, sshd, sudo, clock, permissions, backend and trust, each with its mend
+    Doctor(Format),
+    /// Print what an apply would do, and change nothing
+    Plan(Format),
+    /// Make the host obey the policy that it has, now
+    Apply {
+        #[command(flatten)]
+        format: Format,
+        /// Print nothing but failures (used by the timer)
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Ask the backend for the newest policy now, and wait until it is in force
+    Sync(Format),
+    /// Say why somebody can or cannot log in here, and which commands they may run
+    Explain {
+        /// User name
+        user: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Enroll this host with an enrollment token, and wait for the outcome
+    Enroll {
+        /// File that holds the token; `-` or nothing: standard input
+        #[arg(value_name = "FILE")]
+        token: Option<PathBuf>,
+        /// Seconds to wait for the outcome
+        #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+        wait: u64,
+    },
+    /// Tell the backend that this host leaves, and remove everything hostward wrote but homes
+    Unenroll {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Do not tell the backend (it is gone, or the package is being removed)
+        #[arg(long)]
+        local: bool,
+    },
+    /// Print the version
+    Version(Format),
+    /// Write man pages or completions, for packaging
+    #[command(hide = true)]
+    Generate {
+        /// What to write
+        #[command(subcommand)]
+        what: Generate,
+    },
+}
+
+/// For a person, or for a program.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Format {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What packaging asks for.
+#[derive(Debug, Subcommand)]
+pub enum Generate {
+    /// Man pages
+    Man {
+        /// Directory to write them to
+        directory: PathBuf,
+    },
+    /// Completions for bash, zsh and fish
+    Completions {
+        /// Directory to write them to
+        directory: PathBuf,
+    },
+}

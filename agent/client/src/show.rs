@@ -1,0 +1,130 @@
+//! Text for a terminal. What comes from the backend or the agent is never printed raw: a control character in a
+//! name must not move the cursor of an operator's terminal.
+
+use std::fmt::Write as _;
+
+use hostward_protocol::report::{Finding, Outcome, PolicyState, Report, Responsible, Staleness};
+
+/// One line with control characters escaped.
+pub fn clean(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
+}
+
+/// The same for text of several lines.
+pub fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n")
+}
+
+/// An error and everything that caused it, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Who must act, as a person reads it.
+pub fn responsible(who: Responsible) -> &'static str {
+    match who {
+        Responsible::Operator => "the operator of this host",
+        Responsible::Backend => "whoever administers the policy",
+        Responsible::Host => "nobody; the next pass tries again",
+    }
+}
+
+/// A finding in two or three lines.
+pub fn finding(finding: &Finding) -> String {
+    let mut text = format!("  {}: {}\n", clean(&finding.subject), clean(&finding.message));
+    if !finding.mend.is_empty() {
+        let _ = writeln!(text, "      mend ({}): {}", responsible(finding.responsible), clean(&finding.mend));
+    }
+    text
+}
+
+/// A titled list of findings; nothing where there are none.
+pub fn findings(title: &str, list: &[Finding]) -> String {
+    if list.is_empty() {
+        return String::new();
+    }
+    list.iter().fold(format!("{title}\n"), |text, f| text + &finding(f))
+}
+
+/// The policy in force, in one line.
+pub fn policy(state: &PolicyState) -> String {
+    let age = match state.staleness {
+        Staleness::Fresh => format!("fresh until {}", state.expires.format("%F %T UTC")),
+        Staleness::Stale => format!("stale since {}, still in force", state.expires.format("%F %T UTC")),
+        Staleness::OfflineKept => {
+            format!(
+                "stale since {}, longer than max_offline; kept in force",
+                state.expires.format("%F %T UTC")
+            )
+        }
+        Staleness::OfflineLocked => {
+            format!(
+                "stale since {}, longer than max_offline; managed users are LOCKED",
+                state.expires.format("%F %T UTC")
+            )
+        }
+    };
+    format!("version {} (root {}), {age}", state.version, state.root_version)
+}
+
+/// A report.
+pub fn report(report: &Report) -> String {
+    let mut text = String::new();
+    match &report.policy {
+        Some(state) => _ = writeln!(text, "policy: {}", policy(state)),
+        None => text.push_str("policy: none\n"),
+    }
+    for step in &report.steps {
+        let name = clean(&step.step);
+        match &step.outcome {
+            Outcome::Done { detail } if detail.is_empty() => _ = writeln!(text, "  done     {name}"),
+            Outcome::Done { detail } => _ = writeln!(text, "  done     {name}: {}", clean(detail)),
+            Outcome::Skipped { reason } => _ = writeln!(text, "  skipped  {name}: {}", clean(reason)),
+            Outcome::Failed(why) => {
+                _ = writeln!(text, "  FAILED   {name}");
+                text.push_str(&finding(why));
+            }
+        }
+    }
+    if report.steps.is_empty() {
+        text.push_str("  nothing to do\n");
+    }
+    text.push_str(&findings("not admitted:", report.admission.as_slice()));
+    text.push_str(&findings("refused, the rest is in force:", &report.refusals));
+    text.push_str(&findings("changed behind hostward's back, repaired:", &report.drift));
+    text.push_str(&findings("warnings:", &report.warnings));
+    let _ = writeln!(
+        text,
+        "{} managed {} in",
+        report.users,
+        if report.users == 1 { "user can log" } else { "users can log" }
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let hostile = Finding {
+            code: "x".into(),
+            subject: "user `a\u{1b}[2J`".into(),
+            message: "b\r\nc".into(),
+            responsible: Responsible::Backend,
+            mend: "d\u{9b}e".into(),
+        };
+        let text = finding(&hostile);
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        assert_eq!(text.lines().count(), 2, "{text}");
+    }
+}
