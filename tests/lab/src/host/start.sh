@@ -1,0 +1,21 @@
+# Becomes the container manager of a host, in its control group and a mount namespace of its own, which takes the
+# mounts with it: start.sh CGROUP DIRECTORY IMAGE NETWORK MACHINE HOSTNAME
+cgroup=$1 directory=$2 image=$3 network=$4 machine=$5 hostname=$6
+echo $$ >"$cgroup/cgroup.procs"
+
+disk=$directory/disk
+mkdir -p "$disk" "$directory/root"
+if [ -e "$directory/disk.img" ]; then mount -o loop "$directory/disk.img" "$disk"; fi
+mkdir -p "$disk/upper" "$disk/work"
+if [ ! -e "$disk/seeded" ]; then
+    cp -a "$directory/seed/." "$disk/upper/"
+    : >"$disk/seeded"
+fi
+mount -t overlay overlay -o "lowerdir=$image,upperdir=$disk/upper,workdir=$disk/work" "$directory/root"
+
+# Without it a machine with a hybrid hierarchy gives its guests the old one, which recent systemd refuses.
+export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
+exec systemd-nspawn --boot --quiet --register=no --keep-unit --notify-ready=yes \
+    --directory="$directory/root" --machine="$machine" --hostname="$hostname" \
+    --network-namespace-path="$network" --capability=CAP_NET_ADMIN \
+    --resolv-conf=off --timezone=off --link-journal=no
