@@ -7,9 +7,15 @@ use std::vec;
 use std::vec::Vec;
 
 use crate::format::{
-    EMPTY, GROUP_HEAD, HAS_VALID_UNTIL, HEADER, MAGIC, MAJOR, MAX_NAME, MINOR, PASSWORD,
-    PROBE_LIMIT, PROLOGUE, SLOT, UNIT, USER_HEAD, at, checksum, home, id_tag, name_tag,
+    GROUP_HEAD, HAS_VALID_UNTIL, MAGIC, MAJOR, MAX_NAME, MINOR, PASSWORD, PROBE_LIMIT, PROLOGUE, UNIT,
+    USER_HEAD, at, checksum,
 };
+
+mod check;
+mod index;
+
+use check::{check_group, check_user};
+use index::{Keys, Tables, Unplaced};
 
 /// A user as the database holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,20 +69,14 @@ pub enum BuildError {
     #[error("the name `{0}` is not 1 to {MAX_NAME} bytes long")]
     NameLength(String),
     #[error("`{of}` has a {field} with a character that must not be there: {text:?}")]
-    Character {
-        of: String,
-        field: &'static str,
-        text: String,
-    },
+    Character { of: String, field: &'static str, text: String },
     #[error("`{of}` has a {field} of more than 65535 bytes")]
     FieldLength { of: String, field: &'static str },
     #[error("group `{group}` has member number {member}, which is no user")]
     NoSuchMember { group: String, member: u32 },
     #[error("the database would be larger than the format can hold")]
     TooLarge,
-    #[error(
-        "no seed spreads these names: more than {PROBE_LIMIT} of them collide with each of 64 seeds"
-    )]
+    #[error("no seed spreads these names: more than {PROBE_LIMIT} of them collide with each of 64 seeds")]
     Collisions,
 }
 
@@ -87,17 +87,10 @@ pub enum BuildError {
 /// it in `getent`'s or sshd's lines.
 pub fn build(users: &[User], groups: &[Group], generation: u64) -> Result<Vec<u8>, BuildError> {
     users.iter().try_for_each(check_user)?;
-    groups
-        .iter()
-        .try_for_each(|group| check_group(group, users.len()))?;
+    groups.iter().try_for_each(|group| check_group(group, users.len()))?;
     let users = in_order(users, |user| user.uid).map_err(BuildError::DuplicateUid)?;
     let groups = in_order(groups, |group| group.gid).map_err(BuildError::DuplicateGid)?;
-    let homes = [
-        users.sorted.len(),
-        users.sorted.len(),
-        groups.sorted.len(),
-        groups.sorted.len(),
-    ];
+    let homes = [users.sorted.len(), users.sorted.len(), groups.sorted.len(), groups.sorted.len()];
     let mut tables = Tables::new(homes)?;
 
     let mut file = vec![0; PROLOGUE];
@@ -110,21 +103,9 @@ pub fn build(users: &[User], groups: &[Group], generation: u64) -> Result<Vec<u8
 
     let names = |n: usize| users.sorted.get(n).map(|user| user.name.as_str());
     let group_names = |n: usize| groups.sorted.get(n).map(|group| group.name.as_str());
-    let user_names = Keys::Names(
-        users
-            .sorted
-            .iter()
-            .map(|user| user.name.as_bytes())
-            .collect(),
-    );
+    let user_names = Keys::Names(users.sorted.iter().map(|user| user.name.as_bytes()).collect());
     let user_ids = Keys::Ids(users.sorted.iter().map(|user| user.uid).collect());
-    let group_name_keys = Keys::Names(
-        groups
-            .sorted
-            .iter()
-            .map(|group| group.name.as_bytes())
-            .collect(),
-    );
+    let group_name_keys = Keys::Names(groups.sorted.iter().map(|group| group.name.as_bytes()).collect());
     let group_ids = Keys::Ids(groups.sorted.iter().map(|group| group.gid).collect());
     let keys = [
         (user_names, &user_records),
@@ -141,14 +122,10 @@ pub fn build(users: &[User], groups: &[Group], generation: u64) -> Result<Vec<u8
             }
             Err(Unplaced::Collisions) => {}
             Err(Unplaced::Same { table: 0, key }) => {
-                return Err(BuildError::DuplicateUserName(
-                    names(key).unwrap_or_default().into(),
-                ));
+                return Err(BuildError::DuplicateUserName(names(key).unwrap_or_default().into()));
             }
             Err(Unplaced::Same { key, .. }) => {
-                return Err(BuildError::DuplicateGroupName(
-                    group_names(key).unwrap_or_default().into(),
-                ));
+                return Err(BuildError::DuplicateGroupName(group_names(key).unwrap_or_default().into()));
             }
         }
     }
@@ -179,88 +156,6 @@ pub fn build(users: &[User], groups: &[Group], generation: u64) -> Result<Vec<u8
     Ok(file)
 }
 
-fn check_user(user: &User) -> Result<(), BuildError> {
-    check_name(&user.name)?;
-    let of = || user.name.clone();
-    for id in [user.uid, user.gid].iter().chain(&user.local_gids) {
-        check_id(&user.name, *id)?;
-    }
-    for (field, text) in [
-        ("comment", &user.gecos),
-        ("home", &user.home),
-        ("shell", &user.shell),
-    ] {
-        if text
-            .bytes()
-            .any(|byte| byte.is_ascii_control() || byte == b':')
-        {
-            return Err(BuildError::Character {
-                of: of(),
-                field,
-                text: text.clone(),
-            });
-        }
-        if text.len() > usize::from(u16::MAX) {
-            return Err(BuildError::FieldLength { of: of(), field });
-        }
-    }
-    for principal in &user.principals {
-        let field = "principal";
-        // sshd reads lines: words before the last are options, `#` starts a comment, an empty line is nothing.
-        let bad = |char: char| char.is_whitespace() || char.is_control();
-        if principal.is_empty() || principal.starts_with('#') || principal.contains(bad) {
-            return Err(BuildError::Character {
-                of: of(),
-                field,
-                text: principal.clone(),
-            });
-        }
-        if principal.len() > usize::from(u16::MAX) {
-            return Err(BuildError::FieldLength { of: of(), field });
-        }
-    }
-    Ok(())
-}
-
-fn check_group(group: &Group, users: usize) -> Result<(), BuildError> {
-    check_name(&group.name)?;
-    check_id(&group.name, group.gid)?;
-    match group
-        .members
-        .iter()
-        .find(|member| **member as usize >= users)
-    {
-        Some(member) => Err(BuildError::NoSuchMember {
-            group: group.name.clone(),
-            member: *member,
-        }),
-        None => Ok(()),
-    }
-}
-
-fn check_name(name: &str) -> Result<(), BuildError> {
-    if name.is_empty() || name.len() > MAX_NAME {
-        return Err(BuildError::NameLength(name.into()));
-    }
-    let bad = |byte: u8| !byte.is_ascii_graphic() || matches!(byte, b':' | b',' | b'/');
-    if name.bytes().any(bad) {
-        return Err(BuildError::Character {
-            of: name.into(),
-            field: "name",
-            text: name.into(),
-        });
-    }
-    Ok(())
-}
-
-fn check_id(of: &str, id: u32) -> Result<(), BuildError> {
-    // -1 is "leave as it is" to chown and setresuid.
-    if id == 0 || id == u32::MAX {
-        return Err(BuildError::ReservedId { of: of.into(), id });
-    }
-    Ok(())
-}
-
 fn count(n: usize) -> Result<u32, BuildError> {
     u32::try_from(n).map_err(|_| BuildError::TooLarge)
 }
@@ -272,11 +167,8 @@ struct InOrder<'a, T> {
 }
 
 fn in_order<T>(entries: &[T], id: impl Fn(&T) -> u32) -> Result<InOrder<'_, T>, u32> {
-    let mut order: Vec<u64> = entries
-        .iter()
-        .enumerate()
-        .map(|(index, entry)| u64::from(id(entry)) << 32 | index as u64)
-        .collect();
+    let mut order: Vec<u64> =
+        entries.iter().enumerate().map(|(index, entry)| u64::from(id(entry)) << 32 | index as u64).collect();
     order.sort_unstable();
     let mut rank = vec![0; entries.len()];
     let mut sorted: Vec<&T> = Vec::with_capacity(entries.len());
@@ -304,19 +196,13 @@ struct Members {
 
 impl Members {
     fn new(users: &InOrder<'_, User>, groups: &InOrder<'_, Group>) -> Self {
-        let mut ranks =
-            Vec::with_capacity(groups.sorted.iter().map(|group| group.members.len()).sum());
+        let mut ranks = Vec::with_capacity(groups.sorted.iter().map(|group| group.members.len()).sum());
         let mut of_group = vec![0];
         let mut of_user = vec![0; users.sorted.len() + 1];
         let mut one = Vec::new();
         for group in &groups.sorted {
             one.clear();
-            one.extend(
-                group
-                    .members
-                    .iter()
-                    .map(|member| users.rank[*member as usize]),
-            );
+            one.extend(group.members.iter().map(|member| users.rank[*member as usize]));
             one.sort_unstable();
             one.dedup();
             for rank in &one {
@@ -337,20 +223,11 @@ impl Members {
                 *next += 1;
             }
         }
-        Self {
-            ranks,
-            of_group,
-            gids,
-            of_user,
-        }
+        Self { ranks, of_group, gids, of_user }
     }
 }
 
-fn write_users(
-    file: &mut Vec<u8>,
-    users: &[&User],
-    members: &Members,
-) -> Result<Vec<u32>, BuildError> {
+fn write_users(file: &mut Vec<u8>, users: &[&User], members: &Members) -> Result<Vec<u32>, BuildError> {
     let mut records = Vec::with_capacity(users.len());
     let mut gids = Vec::new();
     let mut tail = Vec::new();
@@ -380,11 +257,7 @@ fn write_users(
         head[18..20].copy_from_slice(&(user.home.len() as u16).to_le_bytes());
         head[20..22].copy_from_slice(&(user.shell.len() as u16).to_le_bytes());
         head[22] = user.name.len() as u8;
-        head[23] = if user.valid_until == 0 {
-            0
-        } else {
-            HAS_VALID_UNTIL
-        };
+        head[23] = if user.valid_until == 0 { 0 } else { HAS_VALID_UNTIL };
         file.extend_from_slice(&head);
         file.extend_from_slice(user.name.as_bytes());
         file.extend_from_slice(&[0, PASSWORD, 0]);
@@ -393,8 +266,7 @@ fn write_users(
             file.push(0);
         }
         pad(file, 4);
-        gids.iter()
-            .for_each(|gid| file.extend_from_slice(&gid.to_le_bytes()));
+        gids.iter().for_each(|gid| file.extend_from_slice(&gid.to_le_bytes()));
         file.extend_from_slice(&tail);
         pad(file, UNIT);
     }
@@ -430,11 +302,7 @@ fn write_groups(
             file.extend_from_slice(&names[starts[rank]..starts[rank + 1]]);
         }
         let names_len = count(file.len() - names_at)?;
-        file.extend(
-            ranks
-                .iter()
-                .map(|rank| users[*rank as usize].name.len() as u8),
-        );
+        file.extend(ranks.iter().map(|rank| users[*rank as usize].name.len() as u8));
         pad(file, UNIT);
         let head = &mut file[start..start + GROUP_HEAD];
         head[0..4].copy_from_slice(&group.gid.to_le_bytes());
@@ -466,124 +334,4 @@ impl Header<'_> {
     fn put_u64(&mut self, at: usize, value: u64) {
         self.put(at, &value.to_le_bytes());
     }
-}
-
-/// Where the four indexes are: user names, uids, group names, gids.
-struct Tables {
-    tables: [Table; 4],
-    end: usize,
-}
-
-#[derive(Clone, Copy)]
-struct Table {
-    at: usize,
-    homes: u32,
-}
-
-enum Keys<'a> {
-    Names(Vec<&'a [u8]>),
-    Ids(Vec<u32>),
-}
-
-enum Unplaced {
-    /// Too many keys near one another: another seed may do.
-    Collisions,
-    /// Two keys are the same.
-    Same { table: usize, key: usize },
-}
-
-impl Tables {
-    fn new(counts: [usize; 4]) -> Result<Self, BuildError> {
-        let mut end = HEADER;
-        let mut tables = [Table { at: 0, homes: 0 }; 4];
-        for (table, entries) in tables.iter_mut().zip(counts) {
-            // Two thirds full: a key lies one slot behind its home on average, about twenty at most among a million.
-            let homes = count(entries.max(1).saturating_mul(3).div_ceil(2))?;
-            let slots = homes.checked_add(PROBE_LIMIT).ok_or(BuildError::TooLarge)?;
-            *table = Table { at: end, homes };
-            end += slots as usize * SLOT;
-        }
-        Ok(Self { tables, end })
-    }
-
-    fn fill(
-        &mut self,
-        file: &mut [u8],
-        seed: u64,
-        keys: &[(Keys<'_>, &Vec<u32>); 4],
-    ) -> Result<(), Unplaced> {
-        for (index, (table, (keys, records))) in self.tables.iter().zip(keys).enumerate() {
-            let len = (table.homes + PROBE_LIMIT) as usize * SLOT;
-            let slots = &mut file[PROLOGUE + table.at..][..len];
-            table
-                .fill(slots, seed, keys, records)
-                .map_err(|unplaced| match unplaced {
-                    Unplaced::Same { key, .. } => Unplaced::Same { table: index, key },
-                    other => other,
-                })?;
-        }
-        Ok(())
-    }
-}
-
-impl Table {
-    fn fill(
-        self,
-        slots: &mut [u8],
-        seed: u64,
-        keys: &Keys<'_>,
-        records: &[u32],
-    ) -> Result<(), Unplaced> {
-        let tagged = |(n, tag): (usize, u32)| u64::from(tag) << 32 | n as u64;
-        let mut order: Vec<u64> = match keys {
-            Keys::Names(names) => names
-                .iter()
-                .map(|name| name_tag(seed, name))
-                .enumerate()
-                .map(tagged)
-                .collect(),
-            Keys::Ids(ids) => ids
-                .iter()
-                .map(|id| id_tag(seed, *id))
-                .enumerate()
-                .map(tagged)
-                .collect(),
-        };
-        order.sort_unstable();
-        if let Keys::Names(names) = keys {
-            same_name(&order, names)?;
-        }
-        slots.fill(EMPTY as u8);
-        let mut next = 0;
-        for key in order {
-            let (tag, n) = ((key >> 32) as u32, key as u32 as usize);
-            let home = home(tag, self.homes);
-            let slot = home.max(next);
-            if slot - home >= PROBE_LIMIT {
-                return Err(Unplaced::Collisions);
-            }
-            let value = u64::from(records[n]) << 32 | u64::from(tag);
-            slots[slot as usize * SLOT..][..SLOT].copy_from_slice(&value.to_le_bytes());
-            next = slot + 1;
-        }
-        Ok(())
-    }
-}
-
-/// Equal names have equal tags, so they are neighbours, or nearly.
-fn same_name(order: &[u64], names: &[&[u8]]) -> Result<(), Unplaced> {
-    for run in order
-        .chunk_by(|a, b| a >> 32 == b >> 32)
-        .filter(|run| run.len() > 1)
-    {
-        let mut run: Vec<usize> = run.iter().map(|key| *key as u32 as usize).collect();
-        run.sort_unstable_by_key(|n| names[*n]);
-        if let Some(pair) = run.windows(2).find(|pair| names[pair[0]] == names[pair[1]]) {
-            return Err(Unplaced::Same {
-                table: 0,
-                key: pair[0],
-            });
-        }
-    }
-    Ok(())
 }

@@ -57,14 +57,10 @@ fn decode_users(database: &Database<'_>) -> Result<Vec<User>, DecodeError> {
             Lookup::Found(named) if named.uid() == record.uid() => {}
             _ => return Err(DecodeError::Contradiction("a user is not found by name")),
         }
-        users.push(
-            decode_user(&record).ok_or(DecodeError::Contradiction("a user's record is damaged"))?,
-        );
+        users.push(decode_user(&record).ok_or(DecodeError::Contradiction("a user's record is damaged"))?);
     }
     if users.len() != database.user_count() as usize {
-        return Err(DecodeError::Contradiction(
-            "the number of users is not the one it says",
-        ));
+        return Err(DecodeError::Contradiction("the number of users is not the one it says"));
     }
     Ok(users)
 }
@@ -85,11 +81,7 @@ fn decode_user(record: &UserRecord<'_>) -> Option<User> {
 }
 
 fn decode_groups(database: &Database<'_>, users: &mut [User]) -> Result<Vec<Group>, DecodeError> {
-    let by_name: HashMap<String, u32> = users
-        .iter()
-        .map(|user| user.name.clone())
-        .zip(0..)
-        .collect();
+    let by_name: HashMap<String, u32> = users.iter().map(|user| user.name.clone()).zip(0..).collect();
     let mut groups: Vec<Group> = Vec::new();
     loop {
         let record = match database.group_after(groups.last().map(|group| group.gid)) {
@@ -108,23 +100,14 @@ fn decode_groups(database: &Database<'_>, users: &mut [User]) -> Result<Vec<Grou
             let index = member
                 .and_then(|(_, name)| core::str::from_utf8(name).ok())
                 .and_then(|name| by_name.get(name))
-                .ok_or(DecodeError::Contradiction(
-                    "a group has a member that is no user",
-                ))?;
+                .ok_or(DecodeError::Contradiction("a group has a member that is no user"))?;
             members.push(*index);
         }
-        let name =
-            text(record.name()).ok_or(DecodeError::Contradiction("a group's name is not text"))?;
-        groups.push(Group {
-            name,
-            gid: record.gid(),
-            members,
-        });
+        let name = text(record.name()).ok_or(DecodeError::Contradiction("a group's name is not text"))?;
+        groups.push(Group { name, gid: record.gid(), members });
     }
     if groups.len() != database.group_count() as usize {
-        return Err(DecodeError::Contradiction(
-            "the number of groups is not the one it says",
-        ));
+        return Err(DecodeError::Contradiction("the number of groups is not the one it says"));
     }
     keep_local_gids(users, &groups)?;
     Ok(groups)
@@ -142,12 +125,9 @@ fn keep_local_gids(users: &mut [User], groups: &[Group]) -> Result<(), DecodeErr
     }
     for (user, of_groups) in users.iter_mut().zip(of_groups) {
         let all = user.local_gids.len();
-        user.local_gids
-            .retain(|gid| of_groups.binary_search(gid).is_err());
+        user.local_gids.retain(|gid| of_groups.binary_search(gid).is_err());
         if user.local_gids.len() + of_groups.len() != all {
-            return Err(DecodeError::Contradiction(
-                "a user lacks the gid of a group that lists the user",
-            ));
+            return Err(DecodeError::Contradiction("a user lacks the gid of a group that lists the user"));
         }
     }
     Ok(())

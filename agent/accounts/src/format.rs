@@ -96,9 +96,7 @@ fn last_word(name: &[u8], rest: &[u8]) -> u64 {
         let high = u64::from(u32::from_le_bytes(*last)) << (bits - 32);
         return high | u64::from(u32::from_le_bytes(*first));
     }
-    rest.iter()
-        .rev()
-        .fold(0, |word, byte| word << 8 | u64::from(*byte))
+    rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 /// The tag of a name: slots are sorted by it, and it names the home slot.
@@ -139,8 +137,7 @@ pub(crate) fn checksum(body: &[u8]) -> u64 {
         if index == at::CHECKSUM / 16 {
             high = 0;
         }
-        sum = fold(low ^ sum ^ K1, high ^ K2).wrapping_add(low ^ high.rotate_left(32))
-            ^ sum.rotate_left(29);
+        sum = fold(low ^ sum ^ K1, high ^ K2).wrapping_add(low ^ high.rotate_left(32)) ^ sum.rotate_left(29);
     }
     fold(sum ^ body.len() as u64, K0)
 }

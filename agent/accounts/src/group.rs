@@ -40,16 +40,8 @@ impl<'a> GroupRecord<'a> {
         }
         let lengths_at = GROUP_HEAD.checked_add(strings_len)?;
         let lengths = part(record, lengths_at, members)?;
-        let len = lengths_at
-            .checked_add(members)?
-            .checked_next_multiple_of(UNIT)?;
-        Some(Self {
-            gid: u32_at(head, 0)?,
-            end: offset.checked_add(len)?,
-            name_len,
-            strings,
-            lengths,
-        })
+        let len = lengths_at.checked_add(members)?.checked_next_multiple_of(UNIT)?;
+        Some(Self { gid: u32_at(head, 0)?, end: offset.checked_add(len)?, name_len, strings, lengths })
     }
 
     /// Where the next record starts.
@@ -90,11 +82,7 @@ impl<'a> GroupRecord<'a> {
     /// Its members.
     #[must_use]
     pub fn members(&self) -> Members<'a> {
-        Members {
-            strings: self.strings,
-            at: self.name_len.saturating_add(3),
-            lengths: self.lengths,
-        }
+        Members { strings: self.strings, at: self.name_len.saturating_add(3), lengths: self.lengths }
     }
 }
 

@@ -42,10 +42,9 @@ impl core::fmt::Display for HeaderError {
         match self {
             Self::TooShort => f.write_str("the file is shorter than a header"),
             Self::NotADatabase => f.write_str("the file is not an account database"),
-            Self::Version(major) => write!(
-                f,
-                "the file has format {major}, this program reads format {MAJOR}"
-            ),
+            Self::Version(major) => {
+                write!(f, "the file has format {major}, this program reads format {MAJOR}")
+            }
             Self::Length => f.write_str("the file is cut or something is appended to it"),
             Self::Layout => f.write_str("the file's header points outside of the file"),
         }
@@ -238,11 +237,7 @@ impl<'a> Section<'a> {
         let len = usize::try_from(u64_at(body, descriptor + 8)?).ok()?;
         let bytes = part(body, start, len)?;
         let aligned = start.is_multiple_of(UNIT) && len.is_multiple_of(UNIT);
-        (aligned && start >= HEADER).then_some(Self {
-            bytes,
-            start,
-            end: start.checked_add(len)?,
-        })
+        (aligned && start >= HEADER).then_some(Self { bytes, start, end: start.checked_add(len)? })
     }
 
     /// Everything from `offset` to the end of the section.
@@ -264,8 +259,7 @@ impl<'a> Table<'a> {
         let homes = u32_at(body, descriptor + 8)?;
         let slots = usize::try_from(homes.checked_add(PROBE_LIMIT)?).ok()?;
         let slots = part(body, start, slots.checked_mul(SLOT)?)?;
-        (start.is_multiple_of(UNIT) && start >= HEADER && homes > 0)
-            .then_some(Self { slots, homes })
+        (start.is_multiple_of(UNIT) && start >= HEADER && homes > 0).then_some(Self { slots, homes })
     }
 
     /// Shows `check` each record of this tag: `None` is damage, `Some(None)` another key.

@@ -31,9 +31,7 @@ impl core::fmt::Display for MapError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Os(errno) => write!(f, "it cannot be opened (errno {errno})"),
-            Self::NotTrusted => {
-                f.write_str("it is not a regular file of root's that only root may write to")
-            }
+            Self::NotTrusted => f.write_str("it is not a regular file of root's that only root may write to"),
             Self::Size => f.write_str("its size cannot be that of an account database"),
         }
     }
@@ -65,16 +63,8 @@ impl Mapping {
         let file = Descriptor::open(path)?;
         let len = file.trusted_len()?;
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
-        let base = unsafe {
-            libc::mmap(
-                core::ptr::null_mut(),
-                len,
-                libc::PROT_READ,
-                libc::MAP_SHARED,
-                file.0,
-                0,
-            )
-        };
+        let base =
+            unsafe { libc::mmap(core::ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, file.0, 0) };
         if base == libc::MAP_FAILED {
             return Err(MapError::Os(errno()));
         }
@@ -100,10 +90,7 @@ impl Mapping {
     pub fn database(&self) -> Result<Database<'_>, HeaderError> {
         // SAFETY: `PROLOGUE..len` is mapped (`trusted_len`), never written to (see the type), and lives as long as `self`.
         let body = unsafe {
-            core::slice::from_raw_parts(
-                self.base.as_ptr().add(PROLOGUE),
-                self.len.wrapping_sub(PROLOGUE),
-            )
+            core::slice::from_raw_parts(self.base.as_ptr().add(PROLOGUE), self.len.wrapping_sub(PROLOGUE))
         };
         Database::new(body)
     }
@@ -134,13 +121,11 @@ struct Descriptor(c_int);
 impl Descriptor {
     fn open(path: &CStr) -> Result<Self, MapError> {
         // O_NONBLOCK and O_NOCTTY: somebody might have put a FIFO or a terminal there.
-        let flags =
-            libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+        let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
         loop {
             // Not open(3), which is a cancellation point: nothing could be undone there.
             // SAFETY: `path` is a C string that outlives the call; the arguments are those of openat(2).
-            let fd =
-                unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0) };
+            let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0) };
             match (c_int::try_from(fd), errno()) {
                 (Ok(fd), _) if fd >= 0 => return Ok(Self(fd)),
                 (_, libc::EINTR) => {}

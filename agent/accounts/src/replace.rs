@@ -58,14 +58,9 @@ pub enum ReplaceError {
 /// # Errors
 /// If a step fails; the old file is then still in place unless the error says otherwise.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), ReplaceError> {
-    let checked = body(bytes)
-        .ok_or(HeaderError::TooShort)
-        .and_then(Database::new);
+    let checked = body(bytes).ok_or(HeaderError::TooShort).and_then(Database::new);
     if let Err(source) = checked {
-        return Err(ReplaceError::Bytes {
-            path: path.into(),
-            source,
-        });
+        return Err(ReplaceError::Bytes { path: path.into(), source });
     }
     let names = Names::of(path)?;
     names.finish_interrupted()?;
@@ -128,12 +123,7 @@ impl<'a> Names<'a> {
             beside.push(end);
             directory.join(beside)
         };
-        Ok(Self {
-            path,
-            directory,
-            new: beside(".new"),
-            old: beside(".old"),
-        })
+        Ok(Self { path, directory, new: beside(".new"), old: beside(".old") })
     }
 
     fn finish_interrupted(&self) -> Result<(), ReplaceError> {
@@ -156,8 +146,7 @@ impl<'a> Names<'a> {
             .map_err(failed("create"))?;
         fchown(&file, Some(0), Some(0)).map_err(failed("give to root the file"))?;
         file.write_all(bytes).map_err(failed("write"))?;
-        file.set_permissions(Permissions::from_mode(0o644))
-            .map_err(failed("set the mode of"))?;
+        file.set_permissions(Permissions::from_mode(0o644)).map_err(failed("set the mode of"))?;
         file.sync_all().map_err(failed("sync"))
     }
 
@@ -174,10 +163,8 @@ impl<'a> Names<'a> {
     }
 
     fn supersede_old(&self) -> Result<(), ReplaceError> {
-        set_superseded(&self.old).map_err(|source| ReplaceError::NotSuperseded {
-            path: self.old.clone(),
-            source,
-        })?;
+        set_superseded(&self.old)
+            .map_err(|source| ReplaceError::NotSuperseded { path: self.old.clone(), source })?;
         remove_if_there(&self.old)
     }
 
@@ -217,9 +204,5 @@ fn remove_if_there(path: &Path) -> Result<(), ReplaceError> {
 }
 
 fn failed<'a>(step: &'static str, path: &'a Path) -> impl Fn(io::Error) -> ReplaceError + use<'a> {
-    move |source| ReplaceError::Io {
-        step,
-        path: path.into(),
-        source,
-    }
+    move |source| ReplaceError::Io { step, path: path.into(), source }
 }

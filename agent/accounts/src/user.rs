@@ -36,15 +36,9 @@ impl<'a> UserRecord<'a> {
             return None;
         }
         let gecos = name_len.checked_add(3)?;
-        let home = gecos
-            .checked_add(usize::from(u16_at(head, 16)?))?
-            .checked_add(1)?;
-        let shell = home
-            .checked_add(usize::from(u16_at(head, 18)?))?
-            .checked_add(1)?;
-        let strings_len = shell
-            .checked_add(usize::from(u16_at(head, 20)?))?
-            .checked_add(1)?;
+        let home = gecos.checked_add(usize::from(u16_at(head, 16)?))?.checked_add(1)?;
+        let shell = home.checked_add(usize::from(u16_at(head, 18)?))?.checked_add(1)?;
+        let strings_len = shell.checked_add(usize::from(u16_at(head, 20)?))?.checked_add(1)?;
         let strings = part(record, USER_HEAD, strings_len)?;
         let ends = [name_len, gecos - 1, home - 1, shell - 1, strings_len - 1];
         if ends.iter().any(|end| strings.get(*end) != Some(&0))
@@ -52,15 +46,11 @@ impl<'a> UserRecord<'a> {
         {
             return None;
         }
-        let gids_at = USER_HEAD
-            .checked_add(strings_len)?
-            .checked_next_multiple_of(4)?;
+        let gids_at = USER_HEAD.checked_add(strings_len)?.checked_next_multiple_of(4)?;
         let gids = part(record, gids_at, gid_count.checked_mul(4)?)?;
         let tail_at = gids_at.checked_add(gids.len())?;
         let tail = part(record, tail_at, tail_len)?;
-        let len = tail_at
-            .checked_add(tail_len)?
-            .checked_next_multiple_of(UNIT)?;
+        let len = tail_at.checked_add(tail_len)?.checked_next_multiple_of(UNIT)?;
         Some(Self {
             uid: u32_at(head, 0)?,
             gid: u32_at(head, 4)?,
@@ -171,11 +161,7 @@ impl<'a> UserRecord<'a> {
     /// Certificate principals. `None` if the record is damaged.
     #[must_use]
     pub fn principals(&self) -> Option<Principals<'a>> {
-        let skip = if self.flags & HAS_VALID_UNTIL == 0 {
-            0
-        } else {
-            8
-        };
+        let skip = if self.flags & HAS_VALID_UNTIL == 0 { 0 } else { 8 };
         let rest = self.tail.get(skip..)?;
         let mut walk = Principals { rest };
         while !walk.rest.is_empty() {
@@ -185,9 +171,7 @@ impl<'a> UserRecord<'a> {
     }
 
     fn between(&self, start: usize, next: usize) -> &'a [u8] {
-        self.strings
-            .get(start..next.saturating_sub(1))
-            .unwrap_or_default()
+        self.strings.get(start..next.saturating_sub(1)).unwrap_or_default()
     }
 }
 

@@ -1,0 +1,104 @@
+//! Fills the four indexes: slots sorted by tag, each at its home or a little behind.
+
+use std::vec::Vec;
+
+use super::{BuildError, count};
+use crate::format::{EMPTY, HEADER, PROBE_LIMIT, PROLOGUE, SLOT, home, id_tag, name_tag};
+
+/// Where the four indexes are: user names, uids, group names, gids.
+pub(super) struct Tables {
+    pub(super) tables: [Table; 4],
+    pub(super) end: usize,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Table {
+    pub(super) at: usize,
+    pub(super) homes: u32,
+}
+
+pub(super) enum Keys<'a> {
+    Names(Vec<&'a [u8]>),
+    Ids(Vec<u32>),
+}
+
+pub(super) enum Unplaced {
+    /// Too many keys near one another: another seed may do.
+    Collisions,
+    /// Two keys are the same.
+    Same { table: usize, key: usize },
+}
+
+impl Tables {
+    pub(super) fn new(counts: [usize; 4]) -> Result<Self, BuildError> {
+        let mut end = HEADER;
+        let mut tables = [Table { at: 0, homes: 0 }; 4];
+        for (table, entries) in tables.iter_mut().zip(counts) {
+            // Two thirds full: a key lies one slot behind its home on average, about twenty at most among a million.
+            let homes = count(entries.max(1).saturating_mul(3).div_ceil(2))?;
+            let slots = homes.checked_add(PROBE_LIMIT).ok_or(BuildError::TooLarge)?;
+            *table = Table { at: end, homes };
+            end += slots as usize * SLOT;
+        }
+        Ok(Self { tables, end })
+    }
+
+    pub(super) fn fill(
+        &mut self,
+        file: &mut [u8],
+        seed: u64,
+        keys: &[(Keys<'_>, &Vec<u32>); 4],
+    ) -> Result<(), Unplaced> {
+        for (index, (table, (keys, records))) in self.tables.iter().zip(keys).enumerate() {
+            let len = (table.homes + PROBE_LIMIT) as usize * SLOT;
+            let slots = &mut file[PROLOGUE + table.at..][..len];
+            table.fill(slots, seed, keys, records).map_err(|unplaced| match unplaced {
+                Unplaced::Same { key, .. } => Unplaced::Same { table: index, key },
+                other => other,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Table {
+    fn fill(self, slots: &mut [u8], seed: u64, keys: &Keys<'_>, records: &[u32]) -> Result<(), Unplaced> {
+        let tagged = |(n, tag): (usize, u32)| u64::from(tag) << 32 | n as u64;
+        let mut order: Vec<u64> = match keys {
+            Keys::Names(names) => {
+                names.iter().map(|name| name_tag(seed, name)).enumerate().map(tagged).collect()
+            }
+            Keys::Ids(ids) => ids.iter().map(|id| id_tag(seed, *id)).enumerate().map(tagged).collect(),
+        };
+        order.sort_unstable();
+        if let Keys::Names(names) = keys {
+            same_name(&order, names)?;
+        }
+        slots.fill(EMPTY as u8);
+        let mut next = 0;
+        for key in order {
+            let (tag, n) = ((key >> 32) as u32, key as u32 as usize);
+            let home = home(tag, self.homes);
+            let slot = home.max(next);
+            if slot - home >= PROBE_LIMIT {
+                return Err(Unplaced::Collisions);
+            }
+            let value = u64::from(records[n]) << 32 | u64::from(tag);
+            slots[slot as usize * SLOT..][..SLOT].copy_from_slice(&value.to_le_bytes());
+            next = slot + 1;
+        }
+        Ok(())
+    }
+}
+
+/// Equal names have equal tags, so they are neighbours, or nearly.
+fn same_name(order: &[u64], names: &[&[u8]]) -> Result<(), Unplaced> {
+    for run in order.chunk_by(|a, b| a >> 32 == b >> 32).filter(|run| run.len() > 1) {
+        let mut run: Vec<usize> = run.iter().map(|key| *key as u32 as usize).collect();
+        run.sort_unstable_by_key(|n| names[*n]);
+        if let Some(pair) = run.windows(2).find(|pair| names[pair[0]] == names[pair[1]]) {
+            return Err(Unplaced::Same { table: 0, key: pair[0] });
+        }
+    }
+    Ok(())
+}
