@@ -1,6 +1,6 @@
 //! What the policy means on this host, and what of it is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use hostward_config::Config;
@@ -8,6 +8,7 @@ use hostward_protocol::document::Settings;
 use hostward_protocol::report::{Finding, Staleness};
 
 use crate::facts::{Accounts, Facts};
+use crate::ledger::sha256_hex;
 use crate::policy::Policy;
 
 /// The desired state of this host.
@@ -27,6 +28,10 @@ pub struct Desired {
     pub settings: Settings,
     /// How old the policy is at the given time.
     pub staleness: Option<Staleness>,
+    /// Longer than `max_offline` ago, and the operator chose `lock`: the accounts stay known, and nobody gets in.
+    pub locked: bool,
+    /// Ids of people who would have login here if their entry were not refused. Nothing is done to their homes.
+    pub withheld: BTreeSet<String>,
     /// The next moment at which the same policy means something else (a time window, an expiry, `max_offline`).
     pub next_change: Option<DateTime<Utc>>,
     /// Entries refused, each on its own.
@@ -42,6 +47,27 @@ pub struct KrlSpec {
     pub per_ca: String,
     /// Public keys, one a line.
     pub keys: String,
+}
+
+impl Desired {
+    /// Whether whoever has this uid may log in, and so may keep their sessions.
+    pub fn admits(&self, uid: u32) -> bool {
+        !self.locked && self.ids.contains_key(&uid)
+    }
+}
+
+impl KrlSpec {
+    /// Whether nothing is revoked.
+    pub fn is_empty(&self) -> bool {
+        self.per_ca.is_empty() && self.keys.is_empty()
+    }
+
+    /// SHA-256 of all that the KRL is compiled from, for [`crate::ledger::WrittenFile::source_sha256`].
+    /// `user_ca` is that of [`crate::Step::WriteKrl`]; it does not count where nothing is compiled for it.
+    pub fn source_sha256(&self, user_ca: &str) -> String {
+        let user_ca = if self.per_ca.is_empty() { "" } else { user_ca };
+        sha256_hex(format!("{}\0{}\0{user_ca}", self.per_ca, self.keys).as_bytes())
+    }
 }
 
 /// What `policy` means on the host that `facts` and `config` describe, at `now`.

@@ -42,10 +42,5 @@ pub fn explain(
     user: &str,
 ) -> Explanation {
     let _ = (policy, config, facts, now);
-    Explanation {
-        user: user.to_owned(),
-        login: false,
-        reasons: Vec::new(),
-        commands: Vec::new(),
-    }
+    Explanation { user: user.to_owned(), login: false, reasons: Vec::new(), commands: Vec::new() }
 }

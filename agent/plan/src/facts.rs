@@ -12,6 +12,7 @@ use crate::ledger::Ledger;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// `host.*` and `os.*` labels, without the prefix: `name`, `fqdn`, `arch`; `id`, `version`.
+    /// `id` and those that begin with `version` are `os.*`, all others `host.*`; a key that has its prefix keeps it.
     pub host_labels: BTreeMap<String, String>,
     /// Users in the local passwd file.
     pub local_users: Vec<LocalUser>,
@@ -31,10 +32,10 @@ pub struct Facts {
     pub files: BTreeMap<ManagedFile, FileFact>,
     /// The account database as it is.
     pub database: DatabaseFact,
-    /// Uids known to the ledger, not served by the present database or wanted any more, that own processes
-    /// in this pid namespace, or have a logind session or linger.
+    /// Uids known to the ledger that own processes in this pid namespace, or have a logind session or linger.
+    /// Whose sessions end is the plan's to say: uids that may go on do no harm here, one that is missing goes on.
     pub running: BTreeSet<u32>,
-    /// Homes of former users that still exist, by uid.
+    /// Homes of former users that still exist and belong to that uid, by uid.
     pub homes: BTreeMap<u32, PathBuf>,
     /// What hostward remembers.
     pub ledger: Ledger,
@@ -49,6 +50,8 @@ pub struct LocalUser {
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
+    /// Home directory, which no managed user gets.
+    pub home: String,
 }
 
 /// A line of /etc/group.
@@ -95,12 +98,8 @@ pub enum ManagedFile {
 
 impl ManagedFile {
     /// All of them.
-    pub const ALL: [ManagedFile; 4] = [
-        ManagedFile::Sudoers,
-        ManagedFile::SshdDropIn,
-        ManagedFile::UserCa,
-        ManagedFile::Krl,
-    ];
+    pub const ALL: [ManagedFile; 4] =
+        [ManagedFile::Sudoers, ManagedFile::SshdDropIn, ManagedFile::UserCa, ManagedFile::Krl];
 
     /// Where it is.
     pub fn path(self) -> &'static str {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// The ledger, schema `hostward/ledger/1`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,7 +13,12 @@ pub struct Ledger {
     /// Everybody who ever had a uid on this host, by uid. Entries are never removed while the host is enrolled.
     pub people: BTreeMap<u32, Person>,
     /// The managed files that hostward wrote, by path: what they should be, so that drift is told from a first installation.
+    /// [`crate::sshd::MAIN_PATH`] is among them while hostward has a block in it.
     pub files: BTreeMap<String, WrittenFile>,
+    /// sshd's configuration was or is about to be changed, and sshd did not read it since. Set in
+    /// [`crate::Plan::ledger_before`], cleared when [`crate::Step::ReloadSshd`] succeeded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sshd_reload_due: bool,
 }
 
 /// Somebody who has or had a uid on this host.
@@ -40,4 +46,21 @@ pub struct WrittenFile {
     /// For a file compiled from something else (the KRL): SHA-256 of what it was compiled from, hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_sha256: Option<String>,
+}
+
+impl WrittenFile {
+    /// A file that was written with this content.
+    pub fn of(content: &[u8]) -> Self {
+        WrittenFile { sha256: sha256_hex(content), source_sha256: None }
+    }
+}
+
+/// SHA-256 in lower-case hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod facts;
 pub mod ledger;
 pub mod policy;
+pub mod sshd;
 pub mod step;
 
 pub use desired::{Desired, resolve};

@@ -1,9 +1,7 @@
 //! The policy of a project: the union of its documents.
 
 use chrono::{DateTime, Utc};
-use hostward_protocol::document::{
-    DocumentError, Entitlement, Entry, Grant, Group, Project, Ssh, User,
-};
+use hostward_protocol::document::{DocumentError, Entitlement, Entry, Grant, Group, Project, Ssh, User};
 
 /// All documents of a committed policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,9 +53,7 @@ pub enum PolicyError {
     #[error("the policy has no `{0}`")]
     Missing(&'static str),
     /// It is the policy of another project.
-    #[error(
-        "the policy is that of another project than the one this host is pinned to (`{pinned}`)"
-    )]
+    #[error("the policy is that of another project than the one this host is pinned to (`{pinned}`)")]
     OtherProject {
         /// The project that the host is pinned to.
         pinned: String,
@@ -78,8 +74,6 @@ impl Policy {
         pinned: &str,
     ) -> Result<Policy, PolicyError> {
         let _ = (versions, documents.into_iter().count());
-        Err(PolicyError::OtherProject {
-            pinned: pinned.to_owned(),
-        })
+        Err(PolicyError::OtherProject { pinned: pinned.to_owned() })
     }
 }

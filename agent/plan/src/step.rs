@@ -1,5 +1,7 @@
 //! The plan: ordered differences between desired state and facts, as data.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use hostward_config::Config;
 use hostward_protocol::report::Finding;
@@ -22,6 +24,12 @@ pub struct Plan {
     pub ledger_before: Ledger,
     /// The next moment at which the same policy means something else.
     pub next_change: Option<DateTime<Utc>>,
+    /// Uids that the steps take login from. A session of theirs may begin between observation and the step, so
+    /// whoever executes the plan looks for them once more after the last narrowing step and ends what is there.
+    pub leaving: BTreeSet<u32>,
+    /// A managed user that is served once all steps are taken: with `sshd -T -C user=PROBE` and
+    /// [`crate::sshd::ineffective`] whoever executes the plan sees whether the drop-in has effect.
+    pub probe: Option<String>,
 }
 
 /// A step and what it does to access.
@@ -31,6 +39,8 @@ pub struct PlannedStep {
     pub step: Step,
     /// Whether it takes access away or gives it.
     pub direction: Direction,
+    /// What it changes, in a few words such as `+2 -1 rules`; often empty.
+    pub detail: String,
 }
 
 /// What a step does to access.

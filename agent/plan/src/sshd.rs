@@ -1,0 +1,147 @@
+//! What sshd is told: the drop-in, and the block in a main file that does not include the drop-in's directory.
+//!
+//! Everything is inside `Match Group hostward-users`: the first value of a keyword wins in sshd_config(5), so a
+//! global one would silently replace the operator's own CA, revocations and principals. Must never emit a
+//! keyword that sshd 8.4 to 10.0 do not all accept inside `Match`.
+
+use crate::facts::ManagedFile;
+
+/// sshd's main configuration file.
+pub const MAIN_PATH: &str = "/etc/ssh/sshd_config";
+
+/// The group whose members the drop-in concerns.
+pub const GROUP: &str = "hostward-users";
+
+const BEGIN: &str = "# BEGIN hostward: managed users only; changes inside this block are undone, `hostward unenroll` removes it";
+const INCLUDE: &str = "Include /etc/ssh/sshd_config.d/10-hostward.conf";
+const END: &str = "# END hostward";
+
+/// How managed users may authenticate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// By certificate only: their own `authorized_keys`, passwords and all other methods do not count.
+    CertificateOnly,
+    /// By certificate, and by whatever else the operator's configuration allows.
+    CertificateToo,
+}
+
+/// Whether the operator's configuration restricts who may log in at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// `AllowUsers` or `AllowGroups` is set globally and would lock managed users out.
+    Restricted,
+    /// Neither is set.
+    Open,
+}
+
+/// The drop-in, `/etc/ssh/sshd_config.d/10-hostward.conf`.
+pub fn drop_in(authentication: Authentication, admission: Admission) -> String {
+    let mut text = String::from(
+        "# Managed by hostward: changes are undone. It concerns members of hostward-users only.\n",
+    );
+    text.push_str(&format!("Match Group {GROUP}\n"));
+    for (keyword, value) in settings(authentication, admission) {
+        text.push_str(&format!("    {keyword} {value}\n"));
+    }
+    text
+}
+
+/// Which settings of the drop-in `sshd -T -C user=…` does not show as in force, `output` being what it printed
+/// for a managed user. Each as `keyword value`.
+pub fn ineffective(output: &str, authentication: Authentication, admission: Admission) -> Vec<String> {
+    let in_force = |keyword: &str, value: &str| {
+        let wanted = format!("{} {value}", keyword.to_ascii_lowercase());
+        output.lines().any(|line| line.trim_end() == wanted)
+    };
+    let is_shown = |keyword: &str| {
+        let keyword = keyword.to_ascii_lowercase();
+        output.lines().any(|line| line.split(' ').next() == Some(&keyword))
+    };
+    settings(authentication, admission)
+        .into_iter()
+        .filter(|(keyword, value)| {
+            // Built without GSSAPI or Kerberos, sshd ignores their keywords and prints nothing of them.
+            let counts = is_vital(keyword) || is_shown(keyword);
+            counts && !in_force(keyword, value)
+        })
+        .map(|(keyword, value)| format!("{keyword} {value}"))
+        .collect()
+}
+
+fn is_vital(keyword: &str) -> bool {
+    !keyword.starts_with("GSSAPI") && !keyword.starts_with("Kerberos")
+}
+
+fn settings(authentication: Authentication, admission: Admission) -> Vec<(&'static str, &'static str)> {
+    let mut settings = vec![
+        ("TrustedUserCAKeys", ManagedFile::UserCa.path()),
+        ("RevokedKeys", ManagedFile::Krl.path()),
+        ("AuthorizedPrincipalsCommand", "/usr/lib/hostward/hostward-principals %u"),
+        ("AuthorizedPrincipalsCommandUser", "hostward-principals"),
+        // A principals file counts besides the command: the operator's is for the operator's users.
+        ("AuthorizedPrincipalsFile", "none"),
+        ("PubkeyAuthentication", "yes"),
+    ];
+    if admission == Admission::Restricted {
+        // Inside a Match block these replace the global lists, for the users matched only. Denials stay.
+        settings.push(("AllowUsers", "*"));
+        settings.push(("AllowGroups", GROUP));
+    }
+    if authentication == Authentication::CertificateOnly {
+        settings.extend([
+            ("AuthenticationMethods", "publickey"),
+            ("AuthorizedKeysFile", "none"),
+            ("AuthorizedKeysCommand", "none"),
+            ("AuthorizedKeysCommandUser", "none"),
+            ("PasswordAuthentication", "no"),
+            ("KbdInteractiveAuthentication", "no"),
+            ("HostbasedAuthentication", "no"),
+            ("GSSAPIAuthentication", "no"),
+            ("KerberosAuthentication", "no"),
+        ]);
+    }
+    settings
+}
+
+/// Whether the main file holds the drop-in's block, or what is left of one.
+pub fn has_block(main: &str) -> bool {
+    main.lines().any(|line| line == INCLUDE || line.starts_with("# BEGIN hostward") || line == END)
+}
+
+/// The main file with one whole block, at its start: there it is before any `Match`, and taking it out leaves the
+/// file byte for byte as it was.
+pub fn with_block(main: &str) -> String {
+    format!("{BEGIN}\n{INCLUDE}\n{END}\n{}", without_block(main))
+}
+
+/// The main file without the block, and without what is left of one that was edited by hand.
+pub fn without_block(main: &str) -> String {
+    let mut rest = String::with_capacity(main.len());
+    let mut lines = main.split_inclusive('\n').peekable();
+    while let Some(line) = lines.next() {
+        let bare = line.trim_end_matches(['\n', '\r']);
+        if bare.starts_with("# BEGIN hostward") {
+            if ends(lines.clone()) {
+                for inside in lines.by_ref() {
+                    if inside.trim_end_matches(['\n', '\r']) == END {
+                        break;
+                    }
+                }
+            }
+        } else if bare != END && bare.trim() != INCLUDE {
+            rest.push_str(line);
+        }
+    }
+    rest
+}
+
+/// Whether the block that begins before these lines ends before another one begins. Where it does not, only our
+/// own lines are ours to remove.
+fn ends<'a>(mut lines: impl Iterator<Item = &'a str>) -> bool {
+    lines
+        .find_map(|line| {
+            let bare = line.trim_end_matches(['\n', '\r']);
+            if bare == END { Some(true) } else { bare.starts_with("# BEGIN hostward").then_some(false) }
+        })
+        .unwrap_or(false)
+}
