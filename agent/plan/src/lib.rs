@@ -5,15 +5,20 @@
 //! decides what they mean on this host and refuses entries one by one, [`plan`] orders the differences
 //! between that and what was observed.
 
+mod account;
 pub mod desired;
 pub mod explain;
 pub mod facts;
 pub mod ledger;
 pub mod policy;
+mod refusal;
+mod selector;
 pub mod sshd;
 pub mod step;
+mod text;
 
 pub use desired::{Desired, resolve};
+pub use explain::explain;
 pub use facts::Facts;
 pub use ledger::Ledger;
 pub use policy::Policy;

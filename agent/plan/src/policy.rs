@@ -73,7 +73,75 @@ impl Policy {
         documents: impl IntoIterator<Item = (&'a str, &'a [u8])>,
         pinned: &str,
     ) -> Result<Policy, PolicyError> {
-        let _ = (versions, documents.into_iter().count());
-        Err(PolicyError::OtherProject { pinned: pinned.to_owned() })
+        let mut read = Read::default();
+        for (target, bytes) in documents {
+            if let Some((kind, _)) = Kind::of_target(target) {
+                read.document(kind, bytes)
+                    .map_err(|source| PolicyError::Document { target: target.to_owned(), source })?;
+            }
+        }
+        read.into_policy(versions, pinned)
     }
 }
+
+/// What was read so far.
+#[derive(Default)]
+struct Read {
+    project: Option<Project>,
+    users: Option<Vec<Entry<User>>>,
+    groups: Option<Vec<Entry<Group>>>,
+    grants: Option<Vec<Entry<Grant>>>,
+    entitlements: Option<Vec<Entry<Entitlement>>>,
+    ssh: Option<Ssh>,
+}
+
+impl Read {
+    fn document(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), DocumentError> {
+        match kind {
+            Kind::Project => self.project = Some(parse::<Project>(bytes)?),
+            Kind::Users => join(&mut self.users, parse::<Users>(bytes)?.users),
+            Kind::Groups => join(&mut self.groups, parse::<Groups>(bytes)?.groups),
+            Kind::Grants => join(&mut self.grants, parse::<Grants>(bytes)?.grants),
+            Kind::Entitlements => {
+                join(&mut self.entitlements, parse::<Entitlements>(bytes)?.entitlements);
+            }
+            Kind::Ssh => self.ssh = Some(parse::<Ssh>(bytes)?),
+        }
+        Ok(())
+    }
+
+    fn into_policy(self, versions: Versions, pinned: &str) -> Result<Policy, PolicyError> {
+        let missing = PolicyError::Missing;
+        let project = self.project.ok_or(missing("project.json"))?;
+        if project.id != pinned {
+            return Err(PolicyError::OtherProject { pinned: pinned.to_owned() });
+        }
+        let policy = Policy {
+            version: versions.version,
+            root_version: versions.root_version,
+            expires: versions.expires,
+            project,
+            users: self.users.ok_or(missing("users-00.json"))?,
+            groups: self.groups.ok_or(missing("groups-00.json"))?,
+            grants: self.grants.ok_or(missing("grants-00.json"))?,
+            entitlements: self.entitlements.ok_or(missing("entitlements.json"))?,
+            ssh: self.ssh.ok_or(missing("ssh.json"))?,
+        };
+        // Entries that cannot be read are nobody's accounts.
+        let is_empty = policy.users.iter().all(|user| user.shaped().is_none());
+        if is_empty && !policy.project.settings.empty {
+            return Err(PolicyError::NoUsers);
+        }
+        Ok(policy)
+    }
+}
+
+fn join<T>(all: &mut Option<Vec<T>>, shard: Vec<T>) {
+    match all {
+        Some(all) => all.extend(shard),
+        None => *all = Some(shard),
+    }
+}
+
+#[cfg(test)]
+mod tests;
