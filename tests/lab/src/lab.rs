@@ -108,7 +108,6 @@ impl Lab {
     }
 
     /// Describes a host that [`HostBuilder::boot`] then boots.
-    #[must_use]
     pub fn host(&self, name: &str, release: Release) -> HostBuilder<'_> {
         HostBuilder::new(self, name, release)
     }

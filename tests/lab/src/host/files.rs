@@ -152,10 +152,10 @@ fn parse(listing: &str) -> Tree {
         }
     }
     for line in checksums.split('\0') {
-        if let Some((sum, path)) = line.split_once("  ") {
-            if let Some(entry) = tree.get_mut(path) {
-                sum.clone_into(&mut entry.content);
-            }
+        if let Some((sum, path)) = line.split_once("  ")
+            && let Some(entry) = tree.get_mut(path)
+        {
+            sum.clone_into(&mut entry.content);
         }
     }
     Tree(tree)

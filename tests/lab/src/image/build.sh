@@ -30,5 +30,5 @@ mmdebstrap --quiet --variant=minbase --include="$packages" ${proxy:+--aptopt="$p
     --customize-hook="sh $work/offer.sh \"\$1\" $offered" \
     --customize-hook="sh -eu $work/finish.sh \"\$1\"" \
     --skip=cleanup/apt/lists \
-    "$suite" "$building" $mirror
+    "$suite" "$building" ${mirror:+"$mirror"}
 mv "$building" "$image"

@@ -1,0 +1,1 @@
+//! The Debian package: what it installs, and that it leaves nothing.

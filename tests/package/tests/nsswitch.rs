@@ -1,0 +1,161 @@
+//! The edit of nsswitch.conf, on every shape of the file that hosts are known to have.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use hostward_lab::workspace;
+
+const UNCHANGED: i32 = 0;
+const CHANGED: i32 = 10;
+
+fn edit(action: &str, file: &Path) -> i32 {
+    let status = Command::new("sh")
+        .arg(workspace::root().join("packaging/nsswitch"))
+        .arg(action)
+        .arg(file)
+        .status()
+        .expect("sh runs");
+    status.code().expect("an exit status")
+}
+
+fn in_a_file<T>(content: &str, test: impl FnOnce(&Path) -> T) -> T {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("nsswitch.conf");
+    fs::write(&file, content).expect("a file");
+    let result = test(&file);
+    let left: Vec<_> = fs::read_dir(directory.path()).expect("a listing").flatten().collect();
+    assert!(left.len() <= 1, "temporary files are left: {left:?}");
+    result
+}
+
+/// A `passwd` line before and after.
+const LINES: &[(&str, &str)] = &[
+    ("passwd: files", "passwd: files hostward"),
+    ("passwd:         files", "passwd:         files hostward"),
+    ("passwd:\tfiles\tsystemd", "passwd:\tfiles hostward\tsystemd"),
+    ("passwd: files systemd", "passwd: files hostward systemd"),
+    ("  passwd : files sss  ", "  passwd : files hostward sss  "),
+    ("passwd:files", "passwd:files hostward"),
+    ("passwd: files # local ones first, then sss", "passwd: files hostward # local ones first, then sss"),
+    ("passwd: files#x", "passwd: files hostward#x"),
+    ("passwd: compat systemd", "passwd: compat hostward systemd"),
+    ("passwd: sss files", "passwd: sss files hostward"),
+    ("passwd: sss", "passwd: sss hostward"),
+    ("passwd: sss # no files", "passwd: sss hostward # no files"),
+    ("passwd: sss [NOTFOUND=return]", "passwd: sss [NOTFOUND=return] hostward"),
+    ("passwd: files [NOTFOUND=return] sss", "passwd: files hostward [NOTFOUND=return] sss"),
+    (
+        "passwd: files [!UNAVAIL=return SUCCESS=return] sss",
+        "passwd: files hostward [!UNAVAIL=return SUCCESS=return] sss",
+    ),
+    (
+        "passwd: files [ SUCCESS = merge ] systemd",
+        "passwd: files [ SUCCESS = merge ] hostward [ SUCCESS = merge ] systemd",
+    ),
+    (
+        "passwd: files [success=merge] sss [success=merge] systemd",
+        "passwd: files [success=merge] hostward [success=merge] sss [success=merge] systemd",
+    ),
+    ("passwd: db files", "passwd: db files hostward"),
+    ("passwd: myfiles files", "passwd: myfiles files hostward"),
+    ("passwd: files files", "passwd: files hostward files"),
+];
+
+#[test]
+fn hostward_follows_files_and_removal_restores_the_line() {
+    for (before, after) in LINES {
+        let with = |line: &str| {
+            format!("# a comment: files\n\n{line}\ngroup: hostward\nshadow: x hostward\nhosts: files dns\n")
+        };
+        let (restored, added) = (with(before), with(after));
+        in_a_file(&restored, |file| {
+            assert_eq!(edit("add", file), CHANGED, "{before}");
+            assert_eq!(fs::read_to_string(file).expect("a file"), added);
+            assert_eq!(edit("add", file), UNCHANGED, "{before}");
+            assert_eq!(fs::read_to_string(file).expect("a file"), added);
+        });
+        // Only this line: the others above hold a hostward that was not there at first.
+        in_a_file(&format!("{before}\ngroup: files\nshadow: files\n"), |file| {
+            assert_eq!(edit("add", file), CHANGED, "{before}");
+            assert_eq!(edit("remove", file), CHANGED, "{before}");
+            assert_eq!(
+                fs::read_to_string(file).expect("a file"),
+                format!("{before}\ngroup: files\nshadow: files\n")
+            );
+            assert_eq!(edit("remove", file), UNCHANGED, "{before}");
+        });
+    }
+}
+
+#[test]
+fn every_database_of_accounts_is_edited_and_no_other() {
+    let before = "passwd: files\ngroup: files\nshadow: files\ngshadow: files\ninitgroups: files\nhosts: files\nservices: db files\n";
+    let after = "passwd: files hostward\ngroup: files hostward\nshadow: files hostward\ngshadow: files\n\
+                 initgroups: files hostward\nhosts: files\nservices: db files\n";
+    in_a_file(before, |file| {
+        assert_eq!(edit("add", file), CHANGED);
+        assert_eq!(fs::read_to_string(file).expect("a file"), after);
+        assert_eq!(edit("remove", file), CHANGED);
+        assert_eq!(fs::read_to_string(file).expect("a file"), before);
+    });
+}
+
+#[test]
+fn a_missing_line_is_added_and_goes_again() {
+    for before in ["passwd: files\ngroup: files\n", "passwd: files\ngroup: files", "hosts: files\n"] {
+        in_a_file(before, |file| {
+            assert_eq!(edit("add", file), CHANGED);
+            let added = fs::read_to_string(file).expect("a file");
+            assert!(added.contains("\nshadow: files hostward # added by hostward"), "{added}");
+            assert_eq!(edit("add", file), UNCHANGED);
+            assert_eq!(edit("remove", file), CHANGED);
+            assert_eq!(fs::read_to_string(file).expect("a file"), before);
+        });
+    }
+}
+
+#[test]
+fn a_missing_file_is_made_and_goes_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("nsswitch.conf");
+    assert_eq!(edit("remove", &file), UNCHANGED);
+    assert!(!file.exists());
+    assert_eq!(edit("add", &file), CHANGED);
+    assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o644);
+    assert_eq!(edit("remove", &file), CHANGED);
+    assert!(!file.exists());
+}
+
+#[test]
+fn what_the_operator_wrote_around_it_stays() {
+    in_a_file("passwd: files\ngroup: files\nshadow: files\n", |file| {
+        assert_eq!(edit("add", file), CHANGED);
+        fs::write(file, "passwd: hostward files # my order\ngroup: files sss\nshadow: files hostward [SUCCESS=return] sss\n")
+            .expect("a file");
+        assert_eq!(edit("add", file), CHANGED);
+        assert_eq!(
+            fs::read_to_string(file).expect("a file"),
+            "passwd: hostward files # my order\ngroup: files hostward sss\nshadow: files hostward [SUCCESS=return] sss\n"
+        );
+        assert_eq!(edit("remove", file), CHANGED);
+        assert_eq!(
+            fs::read_to_string(file).expect("a file"),
+            "passwd: files # my order\ngroup: files sss\nshadow: files [SUCCESS=return] sss\n"
+        );
+    });
+}
+
+#[test]
+fn mode_and_link_stay() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (file, link) = (directory.path().join("real.conf"), directory.path().join("nsswitch.conf"));
+    fs::write(&file, "passwd: files\n").expect("a file");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("a mode");
+    symlink("real.conf", &link).expect("a link");
+    assert_eq!(edit("add", &link), CHANGED);
+    assert!(fs::symlink_metadata(&link).expect("a link").is_symlink());
+    assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o640);
+    assert!(fs::read_to_string(&file).expect("a file").starts_with("passwd: files hostward\n"));
+}
