@@ -1,7 +1,10 @@
 //! The policy of a project: the union of its documents.
 
 use chrono::{DateTime, Utc};
-use hostward_protocol::document::{DocumentError, Entitlement, Entry, Grant, Group, Project, Ssh, User};
+use hostward_protocol::document::{
+    DocumentError, Entitlement, Entitlements, Entry, Grant, Grants, Group, Groups, Kind, Project, Ssh, User,
+    Users, parse,
+};
 
 /// All documents of a committed policy.
 #[derive(Clone, Debug, PartialEq)]
