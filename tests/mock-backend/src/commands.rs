@@ -1,0 +1,278 @@
+//! What the command line takes, and the commands that ask a running backend.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use hostward_mock_backend::client::Client;
+use hostward_mock_backend::control::{ActiveFault, EnrolledHost};
+use hostward_mock_backend::faults::TABLE;
+use hostward_mock_backend::keys::Role;
+use hostward_mock_backend::publisher::Revocations;
+use hostward_mock_backend::registry::StoredReport;
+use hostward_protocol::report::{Finding, Outcome};
+
+use crate::serve::ServeOptions;
+use crate::sign_key::SignKeyOptions;
+
+/// A backend for hostward, for tests and demonstrations: real in all it does, from one team.toml.
+#[derive(clap::Parser)]
+#[command(version)]
+pub struct Arguments {
+    /// Where keys, hosts and all else are kept
+    #[arg(long, global = true, value_name = "DIR", default_value = "mock-backend-state")]
+    pub state: PathBuf,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Commands.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Publish a team file's policy and answer hosts, until stopped
+    Serve(ServeOptions),
+    /// Print an enrollment token: the content of /etc/hostward/enrollment.token
+    Token {
+        /// How many hosts may enroll with it
+        #[arg(long, default_value_t = 1)]
+        uses: u32,
+        /// How long it is good for
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+        ttl: Duration,
+        /// Leave out the pin of the root of trust
+        #[arg(long)]
+        no_pin: bool,
+    },
+    /// Sign a public key as the project's SSH CA
+    SignKey(SignKeyOptions),
+    /// List the hosts
+    Hosts {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a host
+    RemoveHost {
+        /// Its id or name
+        host: String,
+    },
+    /// Show what hosts reported
+    Reports {
+        /// Id or name of a host; all where absent
+        host: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke certificates and keys
+    Revoke {
+        /// A serial number
+        #[arg(long = "serial", value_name = "SERIAL")]
+        serials: Vec<u64>,
+        /// A key id
+        #[arg(long = "key-id", value_name = "KEY ID")]
+        key_ids: Vec<String>,
+        /// A public key file
+        #[arg(long = "key", value_name = "FILE")]
+        keys: Vec<PathBuf>,
+        /// Take it back
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Misbehave, or stop it
+    Fault {
+        /// Which fault, see `faults --all`; or `all`, to switch all off
+        name: String,
+        /// on or off
+        switch: Switch,
+        /// key=value
+        arguments: Vec<String>,
+    },
+    /// List the faults that are on
+    Faults {
+        /// List all that there are
+        #[arg(long)]
+        all: bool,
+    },
+    /// End all connections
+    Disconnect,
+    /// Publish a new root of trust
+    RotateRoot {
+        /// Whose keys are replaced: root, targets, snapshot, timestamp or all
+        #[arg(long, default_value = "root")]
+        keys: String,
+        /// How many roots, one after another
+        #[arg(long, default_value_t = 1)]
+        steps: u32,
+    },
+    /// Show what is published
+    Policy {
+        /// With the documents
+        #[arg(long)]
+        documents: bool,
+    },
+    /// Show versions and hashes of the roots, the newest last
+    Root,
+    /// Wait until what is published reflects the team file, and print its version
+    Sync,
+}
+
+/// On or off.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Switch {
+    /// Begin.
+    On,
+    /// Stop.
+    Off,
+}
+
+/// Asks the backend that serves from `state`.
+pub fn ask(state: &Path, command: Command) -> anyhow::Result<()> {
+    let client = Client::new(state);
+    match command {
+        Command::Serve(_) | Command::SignKey(_) => bail!("this command asks nobody"),
+        Command::Token { uses, ttl, no_pin } => println!("{}", client.token(uses, ttl, !no_pin)?),
+        Command::Hosts { json: true } => print_json(&client.hosts()?)?,
+        Command::Hosts { json: false } => client.hosts()?.iter().for_each(print_host),
+        Command::RemoveHost { host } => client.remove_host(&host)?,
+        Command::Reports { host, json: true } => print_json(&client.reports(host.as_deref())?)?,
+        Command::Reports { host, json: false } => {
+            client.reports(host.as_deref())?.iter().for_each(print_report);
+        }
+        Command::Revoke { serials, key_ids, keys, undo } => {
+            let keys = keys.iter().map(|path| read_key(path)).collect::<Result<_, _>>()?;
+            let revocations = Revocations { serials, key_ids, keys };
+            if revocations == Revocations::default() {
+                bail!("revoke what? give --serial, --key-id or --key");
+            }
+            println!("published version {}", client.revoke(revocations, undo)?);
+        }
+        Command::Fault { name, switch: Switch::On, arguments } => {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            print_faults(&client.fault_on(&name, &arguments)?);
+        }
+        Command::Fault { name, switch: Switch::Off, .. } => {
+            check_fault(&name)?;
+            let one = Some(name.as_str()).filter(|name| *name != "all");
+            print_faults(&client.fault_off(one)?);
+        }
+        Command::Faults { all: true } => print_table(),
+        Command::Faults { all: false } => print_faults(&client.faults()?),
+        Command::Disconnect => client.disconnect()?,
+        Command::RotateRoot { keys, steps } => {
+            let version = client.rotate_root(&roles(&keys)?, steps)?;
+            println!("published root version {version}");
+        }
+        Command::Policy { documents } => print_policy(&client, documents)?,
+        Command::Root => {
+            for root in client.roots()? {
+                println!("{} {}", root.version, root.sha256);
+            }
+        }
+        Command::Sync => println!("{}", client.sync()?),
+    }
+    Ok(())
+}
+
+fn read_key(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path);
+    let text = text.with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(text.trim().to_owned())
+}
+
+fn roles(word: &str) -> anyhow::Result<Vec<Role>> {
+    match Role::parse(word) {
+        Some(role) => Ok(vec![role]),
+        None if word == "all" => Ok(Role::ALL.to_vec()),
+        None => bail!("`{word}` is none of root, targets, snapshot, timestamp, all"),
+    }
+}
+
+fn check_fault(name: &str) -> anyhow::Result<()> {
+    if name == "all" || TABLE.iter().any(|(known, _, _)| *known == name) {
+        return Ok(());
+    }
+    bail!("there is no fault `{name}`; `faults --all` names them all")
+}
+
+fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+fn print_host(enrolled: &EnrolledHost) {
+    let host = &enrolled.host;
+    let state = match enrolled.whole {
+        Some(true) => "everything in force",
+        Some(false) => "not everything in force, see reports",
+        None => "no report yet",
+    };
+    let seen = host.last_seen.format("%F %T");
+    println!("{}  {}  seen {seen}  {state}", host.id, host.info.hostname);
+}
+
+fn print_report(stored: &StoredReport) {
+    let report = &stored.report;
+    let version = report.policy.as_ref().map_or(0, |policy| policy.version);
+    let received = stored.received.format("%F %T");
+    println!(
+        "{received}  {}  #{}  policy {version}  {:?}  {} users",
+        stored.host, stored.number, report.cause, report.users
+    );
+    if let Some(finding) = &report.admission {
+        print_finding("not admitted", finding);
+    }
+    for step in &report.steps {
+        match &step.outcome {
+            Outcome::Done { detail } => println!("    done: {} {detail}", step.step),
+            Outcome::Failed(finding) => {
+                println!("    failed: {}", step.step);
+                print_finding("", finding);
+            }
+            Outcome::Skipped { reason } => println!("    skipped: {} ({reason})", step.step),
+        }
+    }
+    for (what, findings) in
+        [("refused", &report.refusals), ("drift", &report.drift), ("warning", &report.warnings)]
+    {
+        findings.iter().for_each(|finding| print_finding(what, finding));
+    }
+}
+
+fn print_finding(what: &str, finding: &Finding) {
+    println!("    {what} {}: {} [{}]", finding.subject, finding.message, finding.code);
+    println!("        {:?}: {}", finding.responsible, finding.mend);
+}
+
+fn print_faults(faults: &[ActiveFault]) {
+    for fault in faults {
+        println!("{} {}", fault.name, fault.arguments);
+    }
+    if faults.is_empty() {
+        println!("no faults");
+    }
+}
+
+fn print_table() {
+    for (name, arguments, text) in TABLE {
+        println!("{name} {arguments}\n    {text}");
+    }
+    println!(
+        "\nSCOPE: [path=TEXT] only requests whose path contains TEXT, [count=N] only the next N\n\
+         ROLE: root, targets, snapshot, timestamp\n\
+         `status` and its like take effect with the next request; those who wait already go on waiting \
+         (`disconnect` ends that)."
+    );
+}
+
+fn print_policy(client: &Client, documents: bool) -> anyhow::Result<()> {
+    let published = client.policy(documents)?;
+    println!("project {}, version {}", published.project, published.version);
+    for target in published.targets {
+        println!("{}  {:>8}  {}", target.sha256, target.length, target.name);
+        if let Some(content) = target.content {
+            println!("{content}");
+        }
+    }
+    Ok(())
+}

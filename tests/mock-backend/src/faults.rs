@@ -1,0 +1,214 @@
+//! How the backend can be told to misbehave: a table of faults that are switched while it serves.
+
+mod set;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hostward_protocol::document::Kind;
+use hostward_protocol::problem::Code;
+
+use crate::keys::Role;
+
+pub use set::{FaultError, Faults, TABLE, parse};
+
+/// One way to misbehave.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Answer later.
+    Delay {
+        /// How much later.
+        time: Duration,
+        /// Which requests.
+        scope: Scope,
+    },
+    /// Answer with a status.
+    Status {
+        /// Which one.
+        code: u16,
+        /// Seconds in `Retry-After`.
+        retry_after: Option<u64>,
+        /// Which requests.
+        scope: Scope,
+    },
+    /// Refuse API requests with 401.
+    Unauthorized {
+        /// The problem given.
+        code: Code,
+        /// Which requests.
+        scope: Scope,
+    },
+    /// End the connection in the middle of the body.
+    Cut {
+        /// Bytes of the body that are sent; half of them where absent.
+        after: Option<u64>,
+        /// Which requests.
+        scope: Scope,
+    },
+    /// End the connection without an answer.
+    Close {
+        /// Which requests.
+        scope: Scope,
+    },
+    /// A body that never ends.
+    Endless {
+        /// Which requests.
+        scope: Scope,
+    },
+    /// A body that means nothing.
+    Garbage {
+        /// Which requests.
+        scope: Scope,
+    },
+    /// Send the client elsewhere.
+    Redirect {
+        /// Value of `Location`.
+        to: String,
+        /// Which requests.
+        scope: Scope,
+    },
+    /// Ignore `Prefer: wait`.
+    NoWait,
+    /// The backend's clock is off.
+    Clock {
+        /// By how many seconds.
+        offset: i64,
+    },
+    /// A server certificate that has expired.
+    TlsExpired,
+    /// A server certificate of a CA that nobody knows.
+    TlsOtherCa,
+    /// A server certificate for another name.
+    TlsOtherName,
+    /// Roots after a version are not found.
+    WithholdRoots {
+        /// The newest that is found.
+        newest: u64,
+    },
+    /// An older timestamp.
+    Replay {
+        /// Of which version.
+        version: u64,
+    },
+    /// Publish changes without raising the version.
+    SameVersion,
+    /// Signatures of a key that the root does not know.
+    WrongKey {
+        /// On whose metadata.
+        role: Role,
+    },
+    /// One signature fewer than the threshold.
+    BelowThreshold {
+        /// On whose metadata.
+        role: Role,
+    },
+    /// Metadata that has expired.
+    Expired {
+        /// Whose.
+        role: Role,
+    },
+    /// Metadata signed with the keys of an older root.
+    OldKeys {
+        /// Its version.
+        root: u64,
+    },
+    /// A `project.json` of another project.
+    WrongProject {
+        /// The id in it.
+        id: String,
+    },
+    /// Targets that are not found.
+    MissingTarget {
+        /// Start of their names.
+        name: String,
+    },
+    /// Targets of which half is sent, as if it were whole.
+    CutTarget {
+        /// Start of their names.
+        name: String,
+    },
+    /// Targets that are longer than their metadata says.
+    LongTarget {
+        /// Start of their names.
+        name: String,
+    },
+    /// One target that is longer than a host reads of its kind, and rightly signed.
+    LargeTarget {
+        /// Start of its name.
+        name: String,
+    },
+    /// Members in documents that no version knows.
+    UnknownMembers,
+    /// Documents of a major version that no host knows.
+    UnknownMajor {
+        /// Of which kind; all where absent.
+        kind: Option<Kind>,
+    },
+}
+
+/// Which requests a fault is for.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Only paths that contain this.
+    path: Option<String>,
+    /// Only so many more requests.
+    left: Option<Arc<AtomicU64>>,
+}
+
+impl Scope {
+    /// Whether a request to `path` is meant; counts it if it is.
+    pub fn takes(&self, path: &str) -> bool {
+        if !self.path.as_ref().is_none_or(|part| path.contains(part)) {
+            return false;
+        }
+        let Some(left) = &self.left else { return true };
+        let taken = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        taken.is_ok()
+    }
+}
+
+/// What a fault acts on, and so what switching it must cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// Single answers; nothing but those changes.
+    Answer,
+    /// The server certificate; open connections end.
+    Tls,
+    /// What is served of what was published; those who wait look again.
+    Serving,
+    /// What is published; a new version is.
+    Publication,
+}
+
+impl Fault {
+    /// What it acts on.
+    pub fn layer(&self) -> Layer {
+        match self {
+            Fault::Delay { .. }
+            | Fault::Status { .. }
+            | Fault::Unauthorized { .. }
+            | Fault::Cut { .. }
+            | Fault::Close { .. }
+            | Fault::Endless { .. }
+            | Fault::Garbage { .. }
+            | Fault::Redirect { .. }
+            | Fault::NoWait
+            | Fault::Clock { .. }
+            | Fault::MissingTarget { .. }
+            | Fault::CutTarget { .. }
+            | Fault::LongTarget { .. } => Layer::Answer,
+            Fault::TlsExpired | Fault::TlsOtherCa | Fault::TlsOtherName => Layer::Tls,
+            Fault::WithholdRoots { .. } | Fault::Replay { .. } => Layer::Serving,
+            Fault::SameVersion
+            | Fault::WrongKey { .. }
+            | Fault::BelowThreshold { .. }
+            | Fault::Expired { .. }
+            | Fault::OldKeys { .. }
+            | Fault::WrongProject { .. }
+            | Fault::LargeTarget { .. }
+            | Fault::UnknownMembers
+            | Fault::UnknownMajor { .. } => Layer::Publication,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A backend for hostward, real in all it does: it publishes a signed policy made from one readable file,
+//! enrolls hosts, takes their reports and signs SSH certificates. It can be told to misbehave.
+//!
+//! It is made for tests and demonstrations: all keys lie unprotected in one directory.
+
+pub mod backend;
+pub mod client;
+pub mod control;
+pub mod credential;
+mod digest;
+pub mod documents;
+pub mod faults;
+pub mod file;
+pub mod http;
+pub mod keys;
+pub mod metadata;
+pub mod policy;
+pub mod publisher;
+pub mod registry;
+pub mod repository;
+pub mod server;
+pub mod ssh;
+pub mod team;
+pub mod tls;
+mod watch;
+
+/// Tells whoever runs the backend.
+pub(crate) fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+/// An error with its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
