@@ -20,18 +20,9 @@ impl Default for Accounts {
     fn default() -> Self {
         Accounts {
             id_ranges: vec![
-                IdRange {
-                    first: 1000,
-                    last: 60_000,
-                },
-                IdRange {
-                    first: 65_536,
-                    last: 524_287,
-                },
-                IdRange {
-                    first: 1_879_048_192,
-                    last: 2_147_483_646,
-                },
+                IdRange { first: 1000, last: 60_000 },
+                IdRange { first: 65_536, last: 524_287 },
+                IdRange { first: 1_879_048_192, last: 2_147_483_646 },
             ],
             home_parents: vec!["/home".into()],
             allow_local_groups: Vec::new(),
@@ -65,16 +56,13 @@ impl<'de> Deserialize<'de> for IdRange {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let range = text.split_once('-').and_then(|(first, last)| {
-            Some(IdRange {
-                first: first.trim().parse().ok()?,
-                last: last.trim().parse().ok()?,
-            })
+            Some(IdRange { first: first.trim().parse().ok()?, last: last.trim().parse().ok()? })
         });
         match range {
             Some(range) if range.first <= range.last => Ok(range),
-            _ => Err(serde::de::Error::custom(format!(
-                "`{text}` is no range of ids such as \"70000-79999\""
-            ))),
+            _ => {
+                Err(serde::de::Error::custom(format!("`{text}` is no range of ids such as \"70000-79999\"")))
+            }
         }
     }
 }

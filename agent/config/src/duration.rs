@@ -29,14 +29,10 @@ impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let duration = humantime::parse_duration(&text).map_err(|e| {
-            serde::de::Error::custom(format!(
-                "`{text}` is no duration such as \"30d\" or \"90s\": {e}"
-            ))
+            serde::de::Error::custom(format!("`{text}` is no duration such as \"30d\" or \"90s\": {e}"))
         })?;
         if duration.subsec_nanos() != 0 {
-            return Err(serde::de::Error::custom(format!(
-                "`{text}` is not a whole number of seconds"
-            )));
+            return Err(serde::de::Error::custom(format!("`{text}` is not a whole number of seconds")));
         }
         Ok(Seconds(duration.as_secs()))
     }

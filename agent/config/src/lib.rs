@@ -103,10 +103,7 @@ pub struct Sudo {
 
 impl Default for Sudo {
     fn default() -> Self {
-        Sudo {
-            manage: true,
-            allow_raw: false,
-        }
+        Sudo { manage: true, allow_raw: false }
     }
 }
 
@@ -136,10 +133,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Policy {
-            max_offline: Seconds::days(30),
-            on_stale: OnStale::Keep,
-        }
+        Policy { max_offline: Seconds::days(30), on_stale: OnStale::Keep }
     }
 }
 
@@ -167,11 +161,7 @@ pub struct Tuf {
 
 impl Default for Tuf {
     fn default() -> Self {
-        Tuf {
-            auth: TufAuth::None,
-            wait: Seconds(240),
-            interval: Seconds(60),
-        }
+        Tuf { auth: TufAuth::None, wait: Seconds(240), interval: Seconds(60) }
     }
 }
 

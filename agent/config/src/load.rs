@@ -31,19 +31,13 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
     match std::fs::read_to_string(path) {
         Ok(text) => parse(path, &text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
-        Err(source) => Err(LoadError::Read {
-            path: path.into(),
-            source,
-        }),
+        Err(source) => Err(LoadError::Read { path: path.into(), source }),
     }
 }
 
 /// The configuration in `text`; `path` is for messages only.
 pub fn parse(path: &Path, text: &str) -> Result<Config, LoadError> {
-    let invalid = |message: String| LoadError::Invalid {
-        path: path.into(),
-        message,
-    };
+    let invalid = |message: String| LoadError::Invalid { path: path.into(), message };
     let config: Config = toml::from_str(text).map_err(|e| invalid(e.to_string()))?;
     let trust = &config.trust;
     if trust.root_sha256.is_some() != trust.root_version.is_some() {
@@ -51,11 +45,8 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, LoadError> {
             "[trust] root_sha256 and root_version belong together: give both or none".into(),
         ));
     }
-    if let Some(parent) = config
-        .accounts
-        .home_parents
-        .iter()
-        .find(|p| !p.is_absolute() || p.as_os_str() == "/")
+    if let Some(parent) =
+        config.accounts.home_parents.iter().find(|p| !p.is_absolute() || p.as_os_str() == "/")
     {
         return Err(invalid(format!(
             "[accounts] home_parents: `{}` is not an absolute path below /",
@@ -70,9 +61,7 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> String {
-        parse(Path::new("/etc/hostward/hostward.toml"), text)
-            .unwrap_err()
-            .to_string()
+        parse(Path::new("/etc/hostward/hostward.toml"), text).unwrap_err().to_string()
     }
 
     #[test]
@@ -89,10 +78,7 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let text = error("[accounts]\nid_range = [\"1-2\"]\n");
-        assert!(
-            text.contains("line 2") && text.contains("id_range"),
-            "{text}"
-        );
+        assert!(text.contains("line 2") && text.contains("id_range"), "{text}");
         assert!(error("[accounts]\nid_ranges = [\"9-2\"]\n").contains("9-2"));
         assert!(error("[policy]\nmax_offline = \"soon\"\n").contains("soon"));
         assert!(error("[trust]\nroot_version = 1\n").contains("belong together"));

@@ -43,14 +43,8 @@ pub const MAX_SHARDS: u32 = 1024;
 
 impl Kind {
     /// All kinds, in the order in which a host reads them.
-    pub const ALL: [Kind; 6] = [
-        Kind::Project,
-        Kind::Users,
-        Kind::Groups,
-        Kind::Grants,
-        Kind::Entitlements,
-        Kind::Ssh,
-    ];
+    pub const ALL: [Kind; 6] =
+        [Kind::Project, Kind::Users, Kind::Groups, Kind::Grants, Kind::Entitlements, Kind::Ssh];
 
     /// The word in target names and schemas.
     pub fn name(self) -> &'static str {
@@ -83,16 +77,11 @@ impl Kind {
     /// (which a host ignores). Shard numbers are decimal, at least two digits, `00` to `1023`.
     pub fn of_target(name: &str) -> Option<(Kind, Option<u32>)> {
         let stem = name.strip_suffix(".json")?;
-        if let Some(kind) = Kind::ALL
-            .into_iter()
-            .find(|k| !k.is_sharded() && k.name() == stem)
-        {
+        if let Some(kind) = Kind::ALL.into_iter().find(|k| !k.is_sharded() && k.name() == stem) {
             return Some((kind, None));
         }
         let (word, digits) = stem.split_once('-')?;
-        let kind = Kind::ALL
-            .into_iter()
-            .find(|k| k.is_sharded() && k.name() == word)?;
+        let kind = Kind::ALL.into_iter().find(|k| k.is_sharded() && k.name() == word)?;
         let well_formed = (2..=4).contains(&digits.len())
             && digits.bytes().all(|b| b.is_ascii_digit())
             && (digits.len() == 2 || !digits.starts_with('0'));
@@ -146,9 +135,7 @@ pub enum DocumentError {
         expected: &'static str,
     },
     /// A major version that this host does not know.
-    #[error(
-        "it needs major version {found} of the {kind} schema, this host knows {known}: upgrade hostward"
-    )]
+    #[error("it needs major version {found} of the {kind} schema, this host knows {known}: upgrade hostward")]
     UnknownMajor {
         /// The kind's word.
         kind: &'static str,
@@ -161,10 +148,7 @@ pub enum DocumentError {
 
 impl From<serde_json::Error> for DocumentError {
     fn from(error: serde_json::Error) -> Self {
-        DocumentError::Malformed {
-            line: error.line(),
-            column: error.column(),
-        }
+        DocumentError::Malformed { line: error.line(), column: error.column() }
     }
 }
 
@@ -193,9 +177,7 @@ pub fn schema(kind: Kind, major: u32) -> String {
 }
 
 fn check_schema(schema: &str, kind: Kind, known: u32) -> Result<(), DocumentError> {
-    let other = DocumentError::OtherKind {
-        expected: kind.name(),
-    };
+    let other = DocumentError::OtherKind { expected: kind.name() };
     let Some(rest) = schema.strip_prefix("hostward/") else {
         return Err(other);
     };
@@ -207,11 +189,7 @@ fn check_schema(schema: &str, kind: Kind, known: u32) -> Result<(), DocumentErro
     }
     match major.parse::<u32>() {
         Ok(found) if found == known => Ok(()),
-        Ok(found) => Err(DocumentError::UnknownMajor {
-            kind: kind.name(),
-            found,
-            known,
-        }),
+        Ok(found) => Err(DocumentError::UnknownMajor { kind: kind.name(), found, known }),
         Err(_) => Err(other),
     }
 }

@@ -61,19 +61,13 @@ impl Code {
 
     /// The URI in the problem's `type` member.
     pub fn uri(self) -> String {
-        let word = Self::ALL
-            .iter()
-            .find(|(code, _)| *code == self)
-            .map_or("", |(_, word)| word);
+        let word = Self::ALL.iter().find(|(code, _)| *code == self).map_or("", |(_, word)| word);
         format!("urn:hostward:problem:{word}")
     }
 
     /// The code of a problem, where it is one that a host knows.
     pub fn of(problem: &Problem) -> Option<Code> {
         let word = problem.kind.strip_prefix("urn:hostward:problem:")?;
-        Self::ALL
-            .iter()
-            .find(|(_, w)| *w == word)
-            .map(|(code, _)| *code)
+        Self::ALL.iter().find(|(_, w)| *w == word).map(|(code, _)| *code)
     }
 }

@@ -132,10 +132,6 @@ pub enum Outcome {
 impl Report {
     /// Whether everything that was wanted is in force: nothing failed, nothing was refused admission.
     pub fn is_whole(&self) -> bool {
-        self.admission.is_none()
-            && self
-                .steps
-                .iter()
-                .all(|s| matches!(s.outcome, Outcome::Done { .. }))
+        self.admission.is_none() && self.steps.iter().all(|s| matches!(s.outcome, Outcome::Done { .. }))
     }
 }

@@ -37,9 +37,7 @@ impl<T: Serialize> Serialize for Entry<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Entry::Shaped(value) => value.serialize(serializer),
-            Entry::Malformed { .. } => Err(serde::ser::Error::custom(
-                "a malformed entry cannot be written",
-            )),
+            Entry::Malformed { .. } => Err(serde::ser::Error::custom("a malformed entry cannot be written")),
         }
     }
 }
@@ -49,10 +47,9 @@ impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Entry<T> {
         let raw = <&RawValue>::deserialize(deserializer)?;
         match serde_json::from_str(raw.get()) {
             Ok(value) => Ok(Entry::Shaped(value)),
-            Err(error) => Ok(Entry::Malformed {
-                label: label(raw.get()),
-                at: (error.line(), error.column()),
-            }),
+            Err(error) => {
+                Ok(Entry::Malformed { label: label(raw.get()), at: (error.line(), error.column()) })
+            }
         }
     }
 }
@@ -61,11 +58,7 @@ fn label(text: &str) -> String {
     let Ok(value) = serde_json::from_str::<serde_json::Value>(text) else {
         return String::new();
     };
-    let shown = |key: &str| {
-        value
-            .get(key)
-            .and_then(|v| v.as_str())
-            .map(|s| s.escape_default().take(64).collect())
-    };
+    let shown =
+        |key: &str| value.get(key).and_then(|v| v.as_str()).map(|s| s.escape_default().take(64).collect());
     shown("id").or_else(|| shown("name")).unwrap_or_default()
 }

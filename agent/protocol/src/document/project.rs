@@ -63,10 +63,7 @@ pub struct Removal {
 
 impl Default for Removal {
     fn default() -> Self {
-        Removal {
-            homes: HomeRemoval::Keep,
-            grace: 7 * 86_400,
-        }
+        Removal { homes: HomeRemoval::Keep, grace: 7 * 86_400 }
     }
 }
 

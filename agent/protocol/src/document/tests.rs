@@ -2,14 +2,8 @@ use super::*;
 
 #[test]
 fn target_names() {
-    assert_eq!(
-        Kind::of_target("users-00.json"),
-        Some((Kind::Users, Some(0)))
-    );
-    assert_eq!(
-        Kind::of_target("grants-1023.json"),
-        Some((Kind::Grants, Some(1023)))
-    );
+    assert_eq!(Kind::of_target("users-00.json"), Some((Kind::Users, Some(0))));
+    assert_eq!(Kind::of_target("grants-1023.json"), Some((Kind::Grants, Some(1023))));
     assert_eq!(Kind::of_target("project.json"), Some((Kind::Project, None)));
     for other in [
         "users.json",
@@ -34,31 +28,15 @@ fn unknown_members_are_ignored_and_unknown_majors_refused() {
     let users: Users = parse(br#"{"schema":"hostward/users/1","new":{},"users":[]}"#).unwrap();
     assert!(users.users.is_empty());
     let error = parse::<Users>(br#"{"schema":"hostward/users/2","users":[]}"#).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            DocumentError::UnknownMajor {
-                found: 2,
-                known: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, DocumentError::UnknownMajor { found: 2, known: 1, .. }), "{error}");
     let error = parse::<Users>(br#"{"schema":"hostward/groups/1","users":[]}"#).unwrap_err();
     assert!(matches!(error, DocumentError::OtherKind { .. }), "{error}");
 }
 
 #[test]
 fn an_empty_file_is_no_document() {
-    assert!(matches!(
-        parse::<Users>(b" \n").unwrap_err(),
-        DocumentError::Empty
-    ));
-    assert!(matches!(
-        parse::<Users>(b"{}").unwrap_err(),
-        DocumentError::Malformed { .. }
-    ));
+    assert!(matches!(parse::<Users>(b" \n").unwrap_err(), DocumentError::Empty));
+    assert!(matches!(parse::<Users>(b"{}").unwrap_err(), DocumentError::Malformed { .. }));
     assert!(matches!(
         parse::<Users>(br#"{"schema":"hostward/users/1"}"#).unwrap_err(),
         DocumentError::Malformed { .. }
@@ -77,10 +55,7 @@ fn one_bad_entry_does_not_cost_the_others() {
     assert_eq!(users.users[0].shaped().unwrap().name, "alice");
     assert!(matches!(&users.users[1], Entry::Malformed { label, .. } if label == "u2"));
     assert!(matches!(&users.users[2], Entry::Malformed { label, .. } if label.is_empty()));
-    assert_eq!(
-        users.users[3].shaped().unwrap().status,
-        UserStatus::Suspended
-    );
+    assert_eq!(users.users[3].shaped().unwrap().status, UserStatus::Suspended);
 }
 
 #[test]
@@ -91,18 +66,9 @@ fn arguments_have_three_forms() {
         other => panic!("{other:?}"),
     };
     assert_eq!(arguments(r#"{"executable":"/bin/a"}"#), Arguments::Any);
-    assert_eq!(
-        arguments(r#"{"executable":"/bin/a","arguments":"none"}"#),
-        Arguments::None
-    );
-    assert_eq!(
-        arguments(r#"{"executable":"/bin/a","arguments":[]}"#),
-        Arguments::None
-    );
-    assert_eq!(
-        arguments(r#"{"executable":"/bin/a","arguments":["x"]}"#),
-        Arguments::Exact(vec!["x".into()])
-    );
+    assert_eq!(arguments(r#"{"executable":"/bin/a","arguments":"none"}"#), Arguments::None);
+    assert_eq!(arguments(r#"{"executable":"/bin/a","arguments":[]}"#), Arguments::None);
+    assert_eq!(arguments(r#"{"executable":"/bin/a","arguments":["x"]}"#), Arguments::Exact(vec!["x".into()]));
     assert!(command(r#"{"executable":"/bin/a","arguments":"all"}"#).is_err());
     assert!(command(r#"{"arguments":"any"}"#).is_err());
 }
