@@ -15,6 +15,7 @@ mod refusal;
 mod selector;
 pub mod sshd;
 pub mod step;
+pub mod sudoers;
 mod text;
 
 pub use desired::{Desired, resolve};
