@@ -23,6 +23,8 @@ pub struct Backend<'lab> {
     lab: &'lab Lab,
     program: PathBuf,
     directory: PathBuf,
+    /// Further options of `serve`.
+    options: Vec<String>,
     server: Option<Background>,
 }
 
@@ -35,7 +37,19 @@ impl Lab {
     /// # Panics
     /// When it does not listen in time, with what it said.
     pub fn backend(&self, team: &str) -> Result<Backend<'_>> {
+        self.backend_with(team, &[])
+    }
+
+    /// As [`Lab::backend`], with further options of its `serve`.
+    ///
+    /// # Errors
+    /// As [`Lab::backend`].
+    ///
+    /// # Panics
+    /// As [`Lab::backend`].
+    pub fn backend_with(&self, team: &str, options: &[&str]) -> Result<Backend<'_>> {
         let mut backend = self.attached_backend()?;
+        backend.options = options.iter().map(|&option| option.to_owned()).collect();
         fs::create_dir_all(backend.state_dir()).context("cannot create the backend's state directory")?;
         backend.set_team(team)?;
         backend.start();
@@ -51,6 +65,7 @@ impl Lab {
             lab: self,
             program: workspace::program(PROGRAM, "HOSTWARD_MOCK_BACKEND")?,
             directory: self.directory("backend")?,
+            options: Vec::new(),
             server: None,
         })
     }
@@ -141,16 +156,12 @@ impl Backend<'_> {
     #[track_caller]
     pub fn start(&mut self) {
         let (team, state) = (self.team_file(), self.state_dir());
-        let mut server = self.lab.spawn_args_in_network(&[
-            &self.program.to_string_lossy(),
-            "serve",
-            "--team",
-            &team.to_string_lossy(),
-            "--state",
-            &state.to_string_lossy(),
-            "--listen",
-            &format!("{HERE}:{PORT}"),
-        ]);
+        let (program, team, state) =
+            (self.program.to_string_lossy(), team.to_string_lossy(), state.to_string_lossy());
+        let listen = format!("{HERE}:{PORT}");
+        let mut args = vec![&*program, "serve", "--team", &team, "--state", &state, "--listen", &listen];
+        args.extend(self.options.iter().map(String::as_str));
+        let mut server = self.lab.spawn_args_in_network(&args);
         wait_for(START_PATIENCE, "the backend to listen", || {
             let listening = self.lab.run_in_network(&format!("ss -Hltn 'src {HERE}:{PORT}' | grep -q ."));
             if listening.success() {
