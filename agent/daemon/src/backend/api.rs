@@ -1,0 +1,247 @@
+//! The backend's API as a host uses it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hostward_protocol::api::{EnrollRequest, EnrollResponse, HostInfo, IDEMPOTENCY_KEY, Proof};
+use hostward_protocol::problem::Code;
+use hostward_protocol::report::Report;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::client::{Answer, Exchange, Http, date};
+use super::{Fault, base_url};
+use crate::clock::Clock;
+use crate::identity::{HostKey, Identity, Pending, Purpose};
+
+/// The longest answer of the API that is read.
+const MAX_ANSWER: u64 = 64 << 10;
+/// How long the backend may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The API, spoken to with this host's clock.
+#[derive(Clone, Debug)]
+pub struct Api {
+    http: Arc<Http>,
+    clock: Arc<Clock>,
+}
+
+/// What to enroll with.
+#[derive(Clone, Copy, Debug)]
+pub struct Enrolling<'a> {
+    /// The backend.
+    pub base: &'a Url,
+    /// Project id.
+    pub project: &'a str,
+    /// The token's secret.
+    pub secret: &'a str,
+    /// The key to register, and what the host says of itself.
+    pub pending: &'a Pending,
+}
+
+/// One call of the API.
+struct Call<'a> {
+    key: &'a HostKey,
+    issuer: String,
+    method: Method,
+    url: Url,
+    body: Option<Zeroizing<Vec<u8>>>,
+    idempotency_key: Option<&'a str>,
+}
+
+impl Api {
+    /// The API over `http`.
+    pub fn new(http: Arc<Http>, clock: Arc<Clock>) -> Self {
+        Api { http, clock }
+    }
+
+    /// What exchanges go through.
+    pub fn http(&self) -> &Arc<Http> {
+        &self.http
+    }
+
+    /// Registers a key.
+    pub async fn enroll(&self, with: Enrolling<'_>) -> Result<EnrollResponse, Fault> {
+        let url = join(with.base, "v1/enroll")?;
+        let body = json(&EnrollRequest {
+            project: with.project.into(),
+            proof: Proof::Token { secret: with.secret.into() },
+            key: with.pending.key.public(),
+            host: with.pending.host.clone(),
+        })?;
+        let answer = self
+            .call(Call {
+                key: &with.pending.key,
+                issuer: with.pending.key.name(),
+                method: Method::POST,
+                url: url.clone(),
+                body: Some(body),
+                idempotency_key: Some(&with.pending.idempotency_key),
+            })
+            .await?;
+        serde_json::from_slice(&answer.body).map_err(|error| Fault::NotApi {
+            url: url.to_string(),
+            message: match error.classify() {
+                serde_json::error::Category::Data => "JSON, but no answer to an enrollment".into(),
+                _ => format!("not JSON ({})", content_type(&answer)),
+            },
+        })
+    }
+
+    /// Tells what the host says of itself now.
+    pub async fn put_host(&self, identity: &Identity, host: &HostInfo) -> Result<(), Fault> {
+        let body = json(host)?;
+        self.as_host(identity, Method::PUT, "v1/hosts/self", Some(body), None).await.map(drop)
+    }
+
+    /// Delivers a report.
+    pub async fn report(
+        &self,
+        identity: &Identity,
+        report: &Report,
+        idempotency_key: &str,
+    ) -> Result<(), Fault> {
+        let body = json(report)?;
+        let path = "v1/hosts/self/report";
+        self.as_host(identity, Method::POST, path, Some(body), Some(idempotency_key)).await.map(drop)
+    }
+
+    /// Tells that the host leaves.
+    pub async fn leave(&self, identity: &Identity) -> Result<(), Fault> {
+        match self.as_host(identity, Method::DELETE, "v1/hosts/self", None, None).await {
+            // It has left already.
+            Err(fault) if fault.code() == Some(Code::HostUnknown) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    async fn as_host(
+        &self,
+        identity: &Identity,
+        method: Method,
+        path: &str,
+        body: Option<Zeroizing<Vec<u8>>>,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answer, Fault> {
+        let base = base_url(&identity.enrollment.url).map_err(|error| Fault::NotApi {
+            url: identity.enrollment.url.clone(),
+            message: error.to_string(),
+        })?;
+        self.call(Call {
+            key: &identity.key,
+            issuer: identity.enrollment.host_id.clone(),
+            method,
+            url: join(&base, path)?,
+            body,
+            idempotency_key,
+        })
+        .await
+    }
+
+    /// Makes a call, and makes it again where the backend's clock turns out to be another.
+    async fn call(&self, call: Call<'_>) -> Result<Answer, Fault> {
+        match self.call_once(&call).await {
+            Err(Fault::Refused(refusal)) if refusal.code() == Some(Code::ClockSkew) => {
+                let offset = refusal.date.map(|d| (d - self.clock.now()).num_seconds());
+                match offset {
+                    Some(offset) if self.clock.correct(offset) => {
+                        log::warn!(
+                            "this host's clock and the backend's differ by {offset} s: host credentials are made with the backend's"
+                        );
+                        self.call_once(&call).await
+                    }
+                    _ => Err(Fault::Refused(refusal)),
+                }
+            }
+            other => other,
+        }
+    }
+
+    async fn call_once(&self, call: &Call<'_>) -> Result<Answer, Fault> {
+        let body: &[u8] = call.body.as_ref().map_or(&[], |b| b);
+        let credential = call.key.credential(
+            &call.issuer,
+            Purpose {
+                audience: &call.url.origin().ascii_serialization(),
+                method: call.method.as_str(),
+                url: call.url.as_str(),
+                body,
+                now: self.clock.for_credentials(),
+            },
+        )?;
+        let mut exchange = Exchange::get(call.url.clone(), MAX_ANSWER);
+        exchange.method = call.method.clone();
+        exchange.patience = PATIENCE;
+        if call.body.is_some() {
+            exchange.body = Some(body.to_vec());
+            exchange.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        authorize(&mut exchange, &credential);
+        if let Some(key) = call.idempotency_key {
+            exchange = exchange.header(idempotency(), key);
+        }
+        let answer = self.http.exchange(exchange).await?;
+        if answer.status.is_success() {
+            Ok(answer)
+        } else {
+            Err(Fault::refused(&call.url, &answer, self.clock.now()))
+        }
+    }
+
+    /// A GET from the repository with this host's credential.
+    pub fn authorized_get(&self, identity: &Identity, mut exchange: Exchange) -> Result<Exchange, Fault> {
+        let credential = identity.key.credential(
+            &identity.enrollment.host_id,
+            Purpose {
+                audience: &exchange.url.origin().ascii_serialization(),
+                method: "GET",
+                url: exchange.url.as_str(),
+                body: &[],
+                now: self.clock.for_credentials(),
+            },
+        )?;
+        authorize(&mut exchange, &credential);
+        Ok(exchange)
+    }
+
+    /// This host's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+/// Backend's clock minus this host's, in seconds, as an answer tells it.
+pub fn offset(headers: &reqwest::header::HeaderMap, clock: &Clock) -> Option<i64> {
+    date(headers).map(|d| (d - clock.now()).num_seconds())
+}
+
+fn authorize(exchange: &mut Exchange, credential: &str) {
+    if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {credential}")) {
+        value.set_sensitive(true);
+        exchange.headers.insert(AUTHORIZATION, value);
+    }
+}
+
+fn idempotency() -> HeaderName {
+    HeaderName::from_bytes(IDEMPOTENCY_KEY.as_bytes()).unwrap_or(HeaderName::from_static("idempotency-key"))
+}
+
+fn join(base: &Url, path: &str) -> Result<Url, Fault> {
+    base.join(path).map_err(|error| Fault::NotApi { url: base.to_string(), message: error.to_string() })
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    serde_json::to_vec(value)
+        .map(Zeroizing::new)
+        .map_err(|error| Fault::NotApi { url: String::new(), message: error.to_string() })
+}
+
+fn content_type(answer: &Answer) -> String {
+    let value = answer.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    match value {
+        Some(value) => format!("Content-Type `{}`", value.chars().take(80).collect::<String>()),
+        None => "without Content-Type".into(),
+    }
+}

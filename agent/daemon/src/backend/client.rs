@@ -1,0 +1,223 @@
+//! One exchange over HTTPS.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use hostward_config::Backend;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, StatusCode, Url};
+
+use super::Fault;
+use crate::clock::http_date;
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(15);
+/// How long a body may stand still.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Makes exchanges. Connections are kept; certificates are read again after one did not verify.
+#[derive(Debug)]
+pub struct Http {
+    settings: Backend,
+    client: Mutex<Option<reqwest::Client>>,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Method.
+    pub method: Method,
+    /// Where to.
+    pub url: Url,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body, JSON where there is one.
+    pub body: Option<Vec<u8>>,
+    /// How long until the answer's first byte.
+    pub patience: Duration,
+    /// The longest body that is read.
+    pub max_len: u64,
+}
+
+impl Exchange {
+    /// A plain GET.
+    pub fn get(url: Url, max_len: u64) -> Self {
+        Exchange {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            patience: Duration::from_secs(30),
+            max_len,
+        }
+    }
+
+    /// Adds a header; a value that no header can hold is left out.
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+}
+
+/// An answer whose body is still to come.
+#[derive(Debug)]
+pub struct Body {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    url: Url,
+    response: reqwest::Response,
+    left: u64,
+    max_len: u64,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Http {
+    /// Makes exchanges as the operator set it. Nothing is read or connected yet.
+    pub fn new(settings: Backend) -> Self {
+        Http { settings, client: Mutex::new(None) }
+    }
+
+    /// Sends a request and reads the answer's head.
+    pub async fn open(&self, exchange: Exchange) -> Result<Body, Fault> {
+        let url = exchange.url.clone();
+        let client = self.client()?;
+        let mut request = client.request(exchange.method, exchange.url).headers(exchange.headers);
+        if let Some(body) = exchange.body {
+            request = request.body(body);
+        }
+        let sent = tokio::time::timeout(exchange.patience, request.send());
+        let response = match sent.await {
+            Err(_) => return Err(Fault::timeout(&url, exchange.patience)),
+            Ok(Err(error)) => {
+                let fault = Fault::of(&url, &error);
+                if fault.is_tls() {
+                    // The mended certificate or CA file is to be seen at the next attempt.
+                    self.forget();
+                }
+                return Err(fault);
+            }
+            Ok(Ok(response)) => response,
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+            return Err(Fault::redirect(&url, &headers));
+        }
+        let body = Body { status, headers, left: exchange.max_len, max_len: exchange.max_len, url, response };
+        if body.response.content_length().unwrap_or(0) > exchange.max_len {
+            return Err(body.too_long());
+        }
+        Ok(body)
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub async fn exchange(&self, exchange: Exchange) -> Result<Answer, Fault> {
+        let mut body = self.open(exchange).await?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = body.chunk().await? {
+            bytes.extend_from_slice(chunk.as_ref());
+        }
+        Ok(Answer { status: body.status, headers: body.headers, body: bytes })
+    }
+
+    fn forget(&self) {
+        if let Ok(mut client) = self.client.lock() {
+            *client = None;
+        }
+    }
+
+    fn client(&self) -> Result<reqwest::Client, Fault> {
+        let mut kept = match self.client.lock() {
+            Ok(kept) => kept,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        if let Some(client) = &*kept {
+            return Ok(client.clone());
+        }
+        let client = build(&self.settings)?;
+        *kept = Some(client.clone());
+        Ok(client)
+    }
+}
+
+fn build(settings: &Backend) -> Result<reqwest::Client, Fault> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("hostward/", env!("CARGO_PKG_VERSION")))
+        .https_only(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(CONNECT)
+        // No timer of the pool's own: an idle agent sleeps.
+        .pool_idle_timeout(None)
+        .pool_max_idle_per_host(2)
+        // A dead peer is noticed by the kernel within two minutes, at 130 bytes a minute.
+        .tcp_keepalive(Duration::from_secs(60))
+        .tcp_keepalive_interval(Duration::from_secs(15))
+        .tcp_keepalive_retries(4)
+        .tcp_user_timeout(Duration::from_secs(60));
+    if let Some(path) = &settings.ca_file {
+        let unusable = |message: String| Fault::CaFile { path: path.clone(), message };
+        let pem = std::fs::read(path).map_err(|e| unusable(e.to_string()))?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(|_| unusable("it is not a PEM file of certificates".into()))?;
+        if certificates.is_empty() {
+            return Err(unusable("it holds no PEM certificate".into()));
+        }
+        builder = builder.tls_certs_merge(certificates);
+    }
+    if let Some(proxy) = &settings.proxy {
+        let proxy =
+            reqwest::Proxy::https(proxy).map_err(|_| Fault::Proxy)?.no_proxy(reqwest::NoProxy::from_env());
+        builder = builder.proxy(proxy);
+    }
+    builder.build().map_err(|error| Fault::Client { message: super::fault::chain(&error) })
+}
+
+impl Body {
+    /// The next piece of the body.
+    pub async fn chunk(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Fault> {
+        let chunk = match tokio::time::timeout(STALL, self.response.chunk()).await {
+            Err(_) => return Err(Fault::timeout(&self.url, STALL)),
+            Ok(Err(error)) => return Err(Fault::of(&self.url, &error)),
+            Ok(Ok(chunk)) => chunk,
+        };
+        if let Some(chunk) = &chunk {
+            self.left = self.left.checked_sub(chunk.len() as u64).ok_or_else(|| self.too_long())?;
+        }
+        Ok(chunk)
+    }
+
+    fn too_long(&self) -> Fault {
+        Fault::TooLong { url: self.url.to_string(), max: self.max_len }
+    }
+}
+
+/// The backend's time as a header says it.
+pub fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    http_date(headers.get(reqwest::header::DATE)?.to_str().ok()?)
+}
+
+/// `Retry-After`: seconds, or a time.
+pub fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    // By the backend's own clock where it tells it: this host's may be off.
+    let now = date(headers).unwrap_or(now);
+    Some((http_date(value)? - now).to_std().unwrap_or_default())
+}

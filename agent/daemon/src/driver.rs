@@ -1,0 +1,480 @@
+//! The agent's one loop: it waits for whatever happens next and goes on from there.
+//!
+//! Nothing here waits for the network or for root: what takes time is a [`Job`], so that a request of the operator,
+//! a signal or the watchdog is answered at once.
+
+mod happening;
+mod problems;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hostward_config::Config;
+use hostward_protocol::local::{AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState};
+use hostward_protocol::report::{Finding, Responsible};
+use tokio::signal::unix::Signal;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::apply::Root;
+use crate::backend::{Api, Fault, Http};
+use crate::clock::Clock;
+use crate::control::Asked;
+use crate::disk;
+use crate::enrollment::{Ended, Enroller, disk_finding};
+use crate::identity::{self, Identity, Standing};
+use crate::inbox::Inbox;
+use crate::job::Job;
+use crate::paths::Options;
+use crate::policy::{self, Follower, Repository};
+use crate::reporting::{self, Reporting};
+use crate::status::Board;
+use crate::token::{Errand, Step};
+use crate::watch::Watch;
+use crate::{host_info, random};
+use happening::Happening;
+use problems::Problems;
+
+/// What reaches the agent from outside.
+pub struct Signals {
+    /// The control socket.
+    pub asked: mpsc::Receiver<Asked>,
+    /// Files that count.
+    pub watch: Watch,
+    /// SIGHUP.
+    pub hang_up: Signal,
+    /// How often the service manager wants to hear, where it does.
+    pub watchdog: Option<Duration>,
+}
+
+/// The agent.
+pub struct Agent {
+    options: Arc<Options>,
+    config: Config,
+    machine: String,
+    clock: Arc<Clock>,
+    board: Board,
+    earlier: Option<AgentStatus>,
+    root: Root,
+    api: Api,
+    standing: Standing,
+    view: View,
+    errand: Errand,
+    token: Job<Ended>,
+    follower: Option<Follower>,
+    reporting: Option<Reporting>,
+    leaving: Job<Result<(), Fault>>,
+    leave_asked: Vec<oneshot::Sender<AgentReply>>,
+    problems: Problems,
+}
+
+/// What there is to say of the token.
+#[derive(Debug)]
+enum View {
+    Idle,
+    Trying {
+        url: String,
+    },
+    /// Root cannot use it.
+    Unusable(Finding),
+    /// The backend refused it; it is gone.
+    Refused(Finding),
+}
+
+impl Agent {
+    /// The agent as it finds itself.
+    pub fn new(options: Arc<Options>, config: Config, machine: String) -> Result<Self, disk::DiskError> {
+        let clock = Arc::new(Clock::default());
+        let (board, earlier) = Board::open(options.status(), clock.now());
+        let mut problems = Problems::default();
+        let standing = identity::load(&options.identity(), &machine).unwrap_or_else(|error| {
+            problems.token(Some((damaged(&error), None)));
+            Standing::Nobody
+        });
+        let api = Api::new(Arc::new(Http::new(config.backend.clone())), clock.clone());
+        let now = Instant::now();
+        let mut agent = Agent {
+            root: Root::at(&options.apply_socket),
+            options,
+            config,
+            machine,
+            clock,
+            board,
+            earlier,
+            api,
+            standing: Standing::Nobody,
+            view: View::Idle,
+            errand: Errand::new(now),
+            token: Job::default(),
+            follower: None,
+            reporting: None,
+            leaving: Job::default(),
+            leave_asked: Vec::new(),
+            problems,
+        };
+        agent.stand(standing, now);
+        Ok(agent)
+    }
+
+    /// Runs for ever.
+    pub async fn run(mut self, mut signals: Signals) {
+        let mut watchdog = signals.watchdog.map(|period| tokio::time::interval(period / 2));
+        loop {
+            let now = Instant::now();
+            self.start_due(now);
+            self.publish(now);
+            let happening = happening::next(&mut self, &mut signals, watchdog.as_mut()).await;
+            self.handle(happening, Instant::now());
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let token = self.errand.due().filter(|_| !self.token.is_running());
+        let policy = self.follower.as_ref().and_then(Follower::due);
+        let report = self.reporting.as_ref().and_then(Reporting::due);
+        [token, policy, report].into_iter().flatten().min()
+    }
+
+    fn start_due(&mut self, now: Instant) {
+        if !self.token.is_running()
+            && let Some(step) = self.errand.take(now)
+        {
+            let enroller = Enroller {
+                root: self.root.clone(),
+                api: self.api.clone(),
+                dir: self.options.identity(),
+                machine: self.machine.clone(),
+            };
+            let host = host_info::collect(&self.config, &self.machine);
+            self.token.start(enroller.take(step, self.standing.clone(), host));
+        }
+        let mut free = true;
+        if let Some(follower) = &mut self.follower {
+            follower.start(now);
+            free = !follower.is_adopting();
+        }
+        if let Some(reporting) = &mut self.reporting {
+            reporting.start(now, free);
+        }
+    }
+
+    fn handle(&mut self, happening: Happening, now: Instant) {
+        match happening {
+            Happening::Due => {}
+            Happening::Watchdog => crate::service::notify(sd_notify::NotifyState::Watchdog),
+            Happening::HangUp => self.reload(now),
+            Happening::Changed(dirs) => self.changed(&dirs, now),
+            Happening::Asked(asked) => self.asked(asked, now),
+            Happening::Token(ended) => self.token_ended(ended, now),
+            Happening::Policy(finished) => {
+                if let Some(follower) = &mut self.follower {
+                    for news in follower.conclude(finished, now) {
+                        self.policy_news(news, now);
+                    }
+                }
+            }
+            Happening::Report(finished) => {
+                if let Some(reporting) = &mut self.reporting {
+                    let news = reporting.conclude(finished, now);
+                    self.report_news(news, now);
+                }
+            }
+            Happening::Left(told) => self.left(told),
+        }
+    }
+
+    fn token_ended(&mut self, ended: Ended, now: Instant) {
+        if !matches!(ended, Ended::Failed { .. }) {
+            self.problems.token(None);
+        }
+        match ended {
+            Ended::Absent => {
+                let earlier = self.earlier.take().map(|s| s.enrollment);
+                self.view = match (std::mem::replace(&mut self.view, View::Idle), earlier) {
+                    (View::Refused(reason), _) => View::Refused(reason),
+                    (View::Idle, Some(EnrollmentState::Refused { reason })) => View::Refused(reason),
+                    _ => View::Idle,
+                };
+                self.errand.done(now);
+            }
+            Ended::Unusable(finding) => {
+                log::error!("the enrollment token cannot be used: {}; {}", finding.message, finding.mend);
+                self.view = View::Unusable(finding);
+                self.errand.done(now);
+            }
+            Ended::Ready(token) => {
+                log::info!("enrolling at {} for the project `{}`", token.url, token.project);
+                self.view = View::Trying { url: token.url.clone() };
+                self.errand.then(Step::Enroll(token), now);
+            }
+            Ended::Enrolled(identity, told) => {
+                let host_id = identity.enrollment.host_id.clone();
+                log::info!(
+                    "enrolled as host `{host_id}` of the project `{}` at {}",
+                    identity.enrollment.project,
+                    identity.enrollment.url
+                );
+                self.view = View::Idle;
+                self.board.contact(self.clock.now(), None);
+                self.stand(Standing::Host(identity), now);
+                if let (Some(reporting), Some(host)) = (&mut self.reporting, told) {
+                    reporting.enrolled_with(&host);
+                }
+                let outcome = EnrollmentOutcome::Enrolled { host_id };
+                self.errand.then(Step::Finish(outcome), now);
+            }
+            Ended::Refused(reason) => {
+                log::error!("enrollment refused: {}; {}", reason.message, reason.mend);
+                self.view = View::Refused(reason.clone());
+                let outcome = EnrollmentOutcome::Refused { reason };
+                self.errand.then(Step::Finish(outcome), now);
+            }
+            Ended::Told => self.errand.done(now),
+            Ended::Failed { step, finding, pace, asked } => {
+                let delay = self.errand.retry(step, pace, asked, now, random::fraction());
+                self.problems.token(Some((finding, Some(self.in_(delay)))));
+            }
+        }
+    }
+
+    fn policy_news(&mut self, news: policy::News, now: Instant) {
+        match news {
+            policy::News::Contact(offset) => self.board.contact(self.clock.now(), offset),
+            policy::News::Problem(problem) => {
+                let problem = problem.map(|(finding, delay)| (finding, Some(self.in_(delay))));
+                self.problems.policy(problem);
+            }
+            policy::News::Report(report) => {
+                if let Some(reporting) = &mut self.reporting {
+                    reporting.deliver(&report, now);
+                }
+            }
+        }
+    }
+
+    fn report_news(&mut self, news: reporting::News, now: Instant) {
+        let unknown = matches!(news, reporting::News::HostUnknown(..));
+        match news {
+            reporting::News::Contact => {
+                self.board.contact(self.clock.now(), None);
+                self.problems.report(None);
+            }
+            reporting::News::HostUnknown(finding, delay) | reporting::News::Failed(finding, delay) => {
+                let at = self.in_(delay);
+                self.problems.report(Some((finding, Some(at))));
+            }
+            reporting::News::Heard(report) => {
+                if let Some(follower) = &mut self.follower {
+                    follower.heard(&report, now);
+                }
+                let host = host_info::collect(&self.config, &self.machine);
+                if let Some(reporting) = &mut self.reporting {
+                    reporting.set_host(host, now);
+                }
+                return;
+            }
+        }
+        if let Some(follower) = &mut self.follower {
+            follower.set_estranged(unknown || self.problems.is_estranged());
+        }
+    }
+
+    /// Files of the operator's or of root's changed.
+    fn changed(&mut self, dirs: &[PathBuf], now: Instant) {
+        if dirs.contains(&self.options.etc) && !self.leaving.is_running() {
+            self.errand.look(now, self.token.is_running());
+        }
+        let (status_dir, _) = self.options.host_status_place();
+        if dirs.iter().any(|dir| dir == status_dir)
+            && let Some(status) = policy::host_status(&self.options.host_status)
+        {
+            let mut free = true;
+            if let Some(follower) = &mut self.follower {
+                follower.root_has(&status, now);
+                free = !follower.is_adopting();
+            }
+            if let Some(reporting) = &mut self.reporting {
+                reporting.root_did(&status, now, free);
+            }
+        }
+    }
+
+    fn asked(&mut self, asked: Asked, now: Instant) {
+        match (asked.request, &mut self.follower) {
+            (AgentRequest::Sync, Some(follower)) => {
+                follower.sync(asked.reply, now);
+                if let Some(reporting) = &mut self.reporting {
+                    reporting.hurry(now);
+                }
+                self.errand.look(now, self.token.is_running());
+            }
+            (AgentRequest::Sync, None) => {
+                self.errand.look(now, self.token.is_running());
+                let _ = asked.reply.send(AgentReply::Failed(not_enrolled()));
+            }
+            (AgentRequest::Unenroll, _) => self.unenroll(asked.reply),
+        }
+    }
+
+    fn unenroll(&mut self, reply: oneshot::Sender<AgentReply>) {
+        self.leave_asked.push(reply);
+        if self.leaving.is_running() {
+            return;
+        }
+        self.token.stop();
+        self.errand = Errand::idle();
+        self.follower = None;
+        self.reporting = None;
+        if let Standing::Host(identity) = &self.standing {
+            let (api, identity) = (self.api.clone(), identity.clone());
+            self.leaving.start(async move { api.leave(&identity).await });
+        } else {
+            self.left(Ok(()));
+        }
+    }
+
+    fn left(&mut self, told: Result<(), Fault>) {
+        let subject = match &self.standing {
+            Standing::Host(identity) => format!("backend `{}`", identity.enrollment.url),
+            _ => "backend".into(),
+        };
+        let told_backend = told.map_err(|fault| fault.finding(&subject));
+        let forgotten = self.forget();
+        let reply = match &forgotten {
+            Ok(()) => {
+                log::info!("the identity of this host is gone");
+                self.standing = Standing::Nobody;
+                self.view = View::Idle;
+                self.problems = Problems::default();
+                AgentReply::Unenrolled { told_backend }
+            }
+            Err(error) => {
+                log::error!("{error}");
+                AgentReply::Failed(disk_finding(error))
+            }
+        };
+        for waiting in self.leave_asked.drain(..) {
+            let _ = waiting.send(reply.clone());
+        }
+        if forgotten.is_err() {
+            self.stand(self.standing.clone(), Instant::now());
+        }
+    }
+
+    fn forget(&self) -> Result<(), identity::IdentityError> {
+        identity::discard(&self.options.identity())?;
+        disk::remove(&self.options.accepted())?;
+        disk::remove(&self.options.told())?;
+        Inbox::open(self.options.inbox())?.sweep(&Default::default())?;
+        Ok(())
+    }
+
+    fn reload(&mut self, now: Instant) {
+        let config = match hostward_config::load(&self.options.config()) {
+            Ok(config) => config,
+            Err(error) => {
+                log::error!("{error}; the configuration that was read before stays in force");
+                return;
+            }
+        };
+        log::info!("read `{}` again", self.options.config().display());
+        let http = Arc::new(Http::new(config.backend.clone()));
+        self.api = Api::new(http, self.clock.clone());
+        self.config = config;
+        if !self.leaving.is_running() {
+            self.errand.look(now, self.token.is_running());
+            self.stand(self.standing.clone(), now);
+        }
+    }
+
+    /// Takes up what goes with being enrolled, or not.
+    fn stand(&mut self, standing: Standing, now: Instant) {
+        self.standing = standing;
+        self.follower = None;
+        self.reporting = None;
+        self.problems.policy(None);
+        self.problems.report(None);
+        let Standing::Host(identity) = &self.standing else {
+            return;
+        };
+        match self.follow(identity.clone(), now) {
+            Ok(follower) => self.follower = Some(follower),
+            Err(finding) => self.problems.policy(Some((finding, None))),
+        }
+        self.reporting = Some(Reporting::new(
+            self.options.clone(),
+            identity.clone(),
+            self.api.clone(),
+            self.root.clone(),
+            host_info::collect(&self.config, &self.machine),
+            now,
+        ));
+    }
+
+    fn follow(&self, identity: Arc<Identity>, now: Instant) -> Result<Follower, Finding> {
+        let auth = self.config.tuf.auth;
+        let repository =
+            Repository::new(self.api.clone(), identity, auth).map_err(|error| damaged(&error))?;
+        Follower::new(self.options.clone(), &self.config, self.root.clone(), repository, now)
+            .map_err(|error| disk_finding(&error.into()))
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let enrollment = match (&self.standing, &self.view) {
+            (Standing::Host(identity), _) => EnrollmentState::Enrolled {
+                url: identity.enrollment.url.clone(),
+                host_id: identity.enrollment.host_id.clone(),
+                project: identity.enrollment.project.clone(),
+            },
+            (_, View::Trying { url }) => EnrollmentState::Enrolling { url: url.clone() },
+            (Standing::Clone(enrollment), _) => {
+                EnrollmentState::Clone { host_id: enrollment.host_id.clone() }
+            }
+            (Standing::Nobody, View::Unusable(reason) | View::Refused(reason)) => {
+                EnrollmentState::Refused { reason: reason.clone() }
+            }
+            (Standing::Nobody, View::Idle) => EnrollmentState::AwaitingToken,
+        };
+        // Where the state has no room for it, a token that is of no use is a problem beside it.
+        let token = match (&self.standing, &self.view) {
+            (Standing::Nobody, _) => None,
+            (_, View::Unusable(reason) | View::Refused(reason)) => Some(reason),
+            _ => None,
+        };
+        let (problem, next_attempt) = self.problems.first(token);
+        let polling = self.follower.as_ref().and_then(|f| f.describe(now));
+        self.board.update(self.clock.now(), |status| {
+            status.enrollment = enrollment;
+            status.problem = problem;
+            status.next_attempt = next_attempt;
+            status.polling = polling;
+        });
+    }
+
+    fn in_(&self, delay: Duration) -> chrono::DateTime<chrono::Utc> {
+        // Whole seconds: nobody plans by less.
+        let at = self.clock.now() + delay;
+        chrono::DateTime::from_timestamp(at.timestamp(), 0).unwrap_or(at)
+    }
+}
+
+fn damaged(error: &dyn std::error::Error) -> Finding {
+    Finding {
+        code: "identity-damaged".into(),
+        subject: "the host's identity".into(),
+        message: error.to_string(),
+        responsible: Responsible::Operator,
+        mend: "what is in force stays. To enroll anew put a token into /etc/hostward/enrollment.token".into(),
+    }
+}
+
+fn not_enrolled() -> Finding {
+    Finding {
+        code: "not-enrolled".into(),
+        subject: "this host".into(),
+        message: "this host is not enrolled, so there is no policy to fetch".into(),
+        responsible: Responsible::Operator,
+        mend: "put a token into /etc/hostward/enrollment.token; `hostward status` shows what came of it"
+            .into(),
+    }
+}

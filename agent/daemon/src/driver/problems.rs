@@ -1,0 +1,59 @@
+//! What is wrong at the moment, by what it keeps the agent from. Each is logged when it begins or changes.
+
+use chrono::{DateTime, Utc};
+use hostward_protocol::report::Finding;
+
+/// A problem, and when what it prevents is tried again.
+pub type Problem = Option<(Finding, Option<DateTime<Utc>>)>;
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Problems {
+    token: Problem,
+    policy: Problem,
+    report: Problem,
+}
+
+impl Problems {
+    /// With an enrollment.
+    pub fn token(&mut self, problem: Problem) {
+        replace(&mut self.token, problem, "enrolling works again");
+    }
+
+    /// With the repository, or with putting before root what is there.
+    pub fn policy(&mut self, problem: Problem) {
+        replace(&mut self.policy, problem, "the policy can be fetched again");
+    }
+
+    /// With telling the backend.
+    pub fn report(&mut self, problem: Problem) {
+        replace(&mut self.report, problem, "the backend can be told again");
+    }
+
+    /// Whether the backend does not know the host.
+    pub fn is_estranged(&self) -> bool {
+        self.report.as_ref().is_some_and(|(finding, _)| finding.code == "host-unknown")
+    }
+
+    /// The one to show: `token` is what is wrong with a token that nobody tries any more.
+    pub fn first(&self, token: Option<&Finding>) -> (Option<Finding>, Option<DateTime<Utc>>) {
+        let estranged = self.report.as_ref().filter(|_| self.is_estranged());
+        let shown = estranged.or(self.policy.as_ref()).or(self.token.as_ref());
+        match (shown, token, &self.report) {
+            (Some((finding, at)), _, _) => (Some(finding.clone()), *at),
+            (None, Some(finding), _) => (Some(finding.clone()), None),
+            (None, None, Some((finding, at))) => (Some(finding.clone()), *at),
+            (None, None, None) => (None, None),
+        }
+    }
+}
+
+fn replace(place: &mut Problem, problem: Problem, over: &str) {
+    match (&*place, &problem) {
+        (Some((before, _)), Some((after, _))) if before == after => {}
+        (_, Some((finding, _))) => log::warn!("{}; {}", finding.message, finding.mend),
+        (Some(_), None) => log::info!("{over}"),
+        (None, None) => {}
+    }
+    *place = problem;
+}

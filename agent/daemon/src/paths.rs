@@ -1,0 +1,75 @@
+//! Where things are. Fixed for an installed host; the hidden flags exist so that tests can run the real
+//! binary in a directory of their own.
+
+use std::path::{Path, PathBuf};
+
+use hostward_protocol::local::APPLY_SOCKET;
+
+/// Command line of the agent. It takes no arguments on an installed host.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(
+    name = "hostward-agent",
+    version,
+    about = "hostward's network process; started by hostward.service"
+)]
+pub struct Options {
+    /// For tests: the agent's state directory.
+    #[arg(long, hide = true, default_value = "/var/lib/hostward-agent")]
+    pub state: PathBuf,
+    /// For tests: the directory of the operator's configuration.
+    #[arg(long, hide = true, default_value = "/etc/hostward")]
+    pub etc: PathBuf,
+    /// For tests: the root process's socket.
+    #[arg(long, hide = true, default_value = APPLY_SOCKET)]
+    pub apply_socket: PathBuf,
+    /// For tests: where to make the control socket that systemd hands over on an installed host.
+    #[arg(long, hide = true)]
+    pub agent_socket: Option<PathBuf>,
+    /// For tests: what root tells everybody.
+    #[arg(long, hide = true, default_value = "/var/lib/hostward/status.json")]
+    pub host_status: PathBuf,
+}
+
+impl Options {
+    /// The operator's configuration.
+    pub fn config(&self) -> PathBuf {
+        self.etc.join("hostward.toml")
+    }
+
+    /// The operator's own root of trust, where there is one.
+    pub fn pinned_root(&self) -> PathBuf {
+        self.etc.join("root.json")
+    }
+
+    /// The host's key and what it is enrolled as.
+    pub fn identity(&self) -> PathBuf {
+        self.state.join("identity")
+    }
+
+    /// What is put before root.
+    pub fn inbox(&self) -> PathBuf {
+        self.state.join("inbox")
+    }
+
+    /// What root accepted last.
+    pub fn accepted(&self) -> PathBuf {
+        self.state.join("accepted.json")
+    }
+
+    /// What the backend was last told of the host.
+    pub fn told(&self) -> PathBuf {
+        self.state.join("told.json")
+    }
+
+    /// What the agent tells root.
+    pub fn status(&self) -> PathBuf {
+        self.state.join("status.json")
+    }
+
+    /// The directory that root's status file is in, and its name.
+    pub fn host_status_place(&self) -> (&Path, &std::ffi::OsStr) {
+        let name = self.host_status.file_name().unwrap_or_default();
+        let parent = self.host_status.parent().unwrap_or(Path::new("/"));
+        (parent, name)
+    }
+}
