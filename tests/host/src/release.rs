@@ -1,6 +1,6 @@
 //! One test on several releases.
 
-/// Makes a module called like the function, with one test a release, so that a failure names both:
+/// Makes a module called like each function, with one test a release, so that a failure names both:
 ///
 /// ```ignore
 /// on_each_release! {
@@ -10,7 +10,7 @@
 /// ```
 #[macro_export]
 macro_rules! on_each_release {
-    ($(#[$meta:meta])* fn $name:ident($release:ident) $body:block) => {
+    ($($(#[$meta:meta])* fn $name:ident($release:ident) $body:block)+) => {$(
         $(#[$meta])*
         mod $name {
             #[allow(unused_imports, reason = "whatever the test uses")]
@@ -33,5 +33,5 @@ macro_rules! on_each_release {
                 check($crate::Release::Trixie);
             }
         }
-    };
+    )+};
 }
