@@ -26,7 +26,7 @@ DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY)
 APT_PACKAGES := binutils build-essential ca-certificates cmake dpkg-dev e2fsprogs git iproute2 lintian mmdebstrap \
 	openssh-client openssh-server procps python3-venv shellcheck sudo systemd-container util-linux
 PROGRAMS := hostward hostward-agent hostward-apply hostward-principals
-MAINTAINER_SCRIPTS := $(addprefix packaging/debian/,postinst prerm postrm)
+MAINTAINER_SCRIPTS := $(addprefix packaging/debian/,preinst postinst prerm postrm)
 SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-nss packaging/check-apply .ci/run \
 	tests/lab/src/lab/cleanup.sh tests/lab/src/host/start.sh tests/lab/src/image/build.sh tests/lab/src/image/finish.sh
 
