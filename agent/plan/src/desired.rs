@@ -10,6 +10,7 @@ use hostward_protocol::report::{Finding, Staleness};
 use crate::facts::{Accounts, Facts};
 use crate::ledger::sha256_hex;
 use crate::policy::Policy;
+use crate::resolve::Resolution;
 
 /// The desired state of this host.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,6 +73,5 @@ impl KrlSpec {
 
 /// What `policy` means on the host that `facts` and `config` describe, at `now`.
 pub fn resolve(policy: &Policy, config: &Config, facts: &Facts, now: DateTime<Utc>) -> Desired {
-    let _ = (policy, config, facts, now);
-    Desired::default()
+    Resolution::new(policy, config, facts, now).into_desired()
 }

@@ -12,11 +12,13 @@ pub mod facts;
 pub mod ledger;
 pub mod policy;
 mod refusal;
+mod resolve;
 mod selector;
 pub mod sshd;
 pub mod step;
 pub mod sudoers;
 mod text;
+mod trust;
 
 pub use desired::{Desired, resolve};
 pub use explain::explain;

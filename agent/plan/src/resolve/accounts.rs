@@ -1,0 +1,125 @@
+//! What of the people and groups goes into the account database.
+
+use std::collections::BTreeSet;
+
+use hostward_accounts::{Group, User};
+
+use crate::facts::Accounts;
+use crate::refusal::{Findings, Refusal};
+use crate::resolve::groups::Groups;
+use crate::resolve::host::Host;
+use crate::resolve::people::People;
+use crate::text::shown;
+
+/// Positions among the admitted of each group's members, ascending, by the group's index.
+pub(crate) fn members(groups: &Groups<'_>, people: &People<'_>) -> Vec<Vec<u32>> {
+    let position = |id: &String| people.admitted_by_id(id).and_then(|n| u32::try_from(n).ok());
+    let of_group = |members: &Vec<String>| {
+        let mut positions: Vec<u32> = members.iter().filter_map(position).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        positions
+    };
+    groups.entries.iter().map(|group| of_group(&group.document.members)).collect()
+}
+
+/// Names what is wrong with groups that matter on this host. The others are other hosts' business.
+pub(crate) fn report_groups(
+    groups: &Groups<'_>,
+    people: &People<'_>,
+    members: &[Vec<u32>],
+    findings: &mut Findings,
+) {
+    for (group, members) in groups.entries.iter().zip(members) {
+        if members.is_empty() && !people.primary_gids.contains(&group.document.gid) {
+            continue;
+        }
+        for refusal in group.posix.as_ref().err().into_iter().flatten() {
+            findings.refuse(refusal.about(group.subject()));
+        }
+        let unknown = group.document.members.iter().filter(|id| !people.knows(id)).count();
+        if unknown > 0 {
+            let message = format!("{unknown} of its members are no users of the policy");
+            let mend = "remove them from the group, or publish the users, on the backend";
+            findings.warn(Refusal::backend("group-members-unknown", message, mend).about(group.subject()));
+        }
+    }
+}
+
+/// The gid of a local group that a grant names.
+pub(crate) fn local_group(name: &str, host: &Host<'_>) -> Result<u32, Refusal> {
+    let allowed = &host.config.accounts.allow_local_groups;
+    if !allowed.iter().any(|allowed| allowed == name) {
+        return Err(Refusal::operator(
+            "local-group-not-allowed",
+            format!(
+                "it puts people into the local group `{}`, which this host's operator does not allow",
+                shown(name)
+            ),
+            "take it out of the grant, or add it to `allow_local_groups` under [accounts] in /etc/hostward/hostward.toml",
+        ));
+    }
+    if name == "hostward" || name.starts_with("hostward-") {
+        return Err(Refusal::operator(
+            "local-group-reserved",
+            format!("the local group `{}` is hostward's own", shown(name)),
+            "take it out of the grant and of `allow_local_groups`",
+        ));
+    }
+    match host.local_group(name) {
+        Some(0) => Err(Refusal::operator(
+            "local-group-root",
+            format!("the local group `{}` has gid 0, which no managed user gets", shown(name)),
+            "take it out of the grant and of `allow_local_groups`",
+        )),
+        Some(gid) => Ok(gid),
+        None => Err(Refusal::operator(
+            "local-group-absent",
+            format!("this host has no local group `{}`", shown(name)),
+            "create the group (`groupadd --system`), or take it out of the grant",
+        )),
+    }
+}
+
+/// The accounts. `members` and `local_gids` go by group index and by position among the admitted.
+pub(crate) fn build(
+    groups: &Groups<'_>,
+    people: &People<'_>,
+    members: &[Vec<u32>],
+    local_gids: &[BTreeSet<u32>],
+    locked: bool,
+) -> Accounts {
+    let users = people
+        .admitted
+        .iter()
+        .zip(local_gids)
+        .map(|(person, local_gids)| User {
+            name: person.name.as_str().to_owned(),
+            uid: person.uid.number(),
+            gid: person.gid.number(),
+            gecos: person.gecos.as_str().to_owned(),
+            home: person.home.as_str().to_owned(),
+            shell: person.shell.as_str().to_owned(),
+            local_gids: local_gids.iter().copied().collect(),
+            principals: match locked {
+                true => Vec::new(),
+                false => person.principals.iter().map(|p| p.as_str().to_owned()).collect(),
+            },
+            valid_until: person.valid_until,
+        })
+        .collect();
+    let primary: BTreeSet<u32> = people.admitted.iter().map(|person| person.gid.number()).collect();
+    let mut served: Vec<Group> = groups
+        .entries
+        .iter()
+        .zip(members)
+        .filter_map(|(group, members)| {
+            let (name, gid) = group.posix.as_ref().ok()?;
+            let gid = gid.number();
+            let is_served = !members.is_empty() || primary.contains(&gid);
+            is_served.then(|| Group { name: name.as_str().to_owned(), gid, members: members.clone() })
+        })
+        .collect();
+    served.sort_by_key(|group| group.gid);
+    Accounts { users, groups: served }
+}
