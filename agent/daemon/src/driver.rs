@@ -394,8 +394,16 @@ impl Agent {
         self.reporting = None;
         self.problems.policy(None);
         self.problems.report(None);
-        let Standing::Host(identity) = &self.standing else {
-            return;
+        let identity = match &self.standing {
+            Standing::Nobody => return,
+            Standing::Clone(enrollment) => {
+                log::warn!(
+                    "this machine is a copy of the host `{}`: its identity is kept and not used, and what is in force stays. To enroll this one put a token into /etc/hostward/enrollment.token",
+                    enrollment.host_id
+                );
+                return;
+            }
+            Standing::Host(identity) => identity.clone(),
         };
         match self.follow(identity.clone(), now) {
             Ok(follower) => self.follower = Some(follower),
