@@ -119,6 +119,37 @@ impl Backend<'_> {
         self.set_team(&team.replace(old, new))
     }
 
+    /// Publishes another team file, and returns once hosts can see it.
+    ///
+    /// # Panics
+    /// When the backend does not accept it, with what it said.
+    #[track_caller]
+    pub fn publish(&self, team: &str) {
+        if let Err(error) = self.set_team(team) {
+            panic!("{error:#}");
+        }
+        self.must(&["sync"]);
+    }
+
+    /// Replaces one piece of text in the team file, which must be there, and returns once hosts can see it.
+    ///
+    /// # Panics
+    /// When the text is not there or the backend does not accept the result.
+    #[track_caller]
+    pub fn change(&self, old: &str, new: &str) {
+        if let Err(error) = self.edit_team(old, new) {
+            panic!("{error:#}");
+        }
+        self.must(&["sync"]);
+    }
+
+    /// A new enrollment token, which pins the root of trust.
+    #[track_caller]
+    #[must_use]
+    pub fn token(&self) -> String {
+        self.ok(&["token"])
+    }
+
     /// The program, for messages that tell a person how to run it.
     #[must_use]
     pub fn program(&self) -> &Path {
@@ -149,22 +180,23 @@ impl Backend<'_> {
         let _ = self.ok(args);
     }
 
-    /// Starts it if it does not run, and returns once it listens.
+    /// Starts it if it does not run, and returns once it serves.
     ///
     /// # Panics
     /// When it does not in time, with what it said.
     #[track_caller]
     pub fn start(&mut self) {
-        let (team, state) = (self.team_file(), self.state_dir());
+        let (program, team, state) = (&self.program, self.team_file(), self.state_dir());
         let (program, team, state) =
-            (self.program.to_string_lossy(), team.to_string_lossy(), state.to_string_lossy());
-        let listen = format!("{HERE}:{PORT}");
+            (program.to_string_lossy(), team.to_string_lossy(), state.to_string_lossy());
+        let (listen, url) = (format!("{HERE}:{PORT}"), self.url());
         let mut args = vec![&*program, "serve", "--team", &team, "--state", &state, "--listen", &listen];
+        args.extend(["--name", BACKEND_NAME, "--url", &url]);
         args.extend(self.options.iter().map(String::as_str));
         let mut server = self.lab.spawn_args_in_network(&args);
-        wait_for(START_PATIENCE, "the backend to listen", || {
-            let listening = self.lab.run_in_network(&format!("ss -Hltn 'src {HERE}:{PORT}' | grep -q ."));
-            if listening.success() {
+        wait_for(START_PATIENCE, "the backend to serve", || {
+            // Its last words before it only answers.
+            if server.stdout().contains("its CA: ") {
                 Ok(())
             } else if server.is_running() {
                 Err(server.stderr())
@@ -190,7 +222,7 @@ impl Backend<'_> {
     /// What it wrote to its log so far.
     #[must_use]
     pub fn log(&self) -> String {
-        self.server.as_ref().map(Background::stderr).unwrap_or_default()
+        self.server.as_ref().map(|server| server.stdout() + &server.stderr()).unwrap_or_default()
     }
 
     /// Leaves it running when this value is dropped; for a lab that is kept.

@@ -263,6 +263,11 @@ impl Host {
         self.machine.kill();
     }
 
+    /// Lets it run on after this value is gone; for a lab that is kept.
+    pub fn keep(mut self) {
+        self.owned = false;
+    }
+
     /// Takes it off the network.
     ///
     /// # Errors

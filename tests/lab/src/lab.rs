@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -134,6 +134,15 @@ impl Lab {
         command::complete(command, format!("lab$ {}", args.join(" ")), input)
     }
 
+    /// Runs a program on this side of the lab's network on the caller's terminal.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn terminal_in_network(&self, args: &[&str]) -> Result<ExitStatus> {
+        let mut command = self.enter_network(&self.cgroup.join("net"));
+        command.args(args).status().with_context(|| format!("cannot start `{}`", args.join(" ")))
+    }
+
     /// Starts `cmd` in a shell on this side of the lab's network; it ends when it is dropped.
     #[must_use]
     pub fn spawn_in_network(&self, cmd: &str) -> Background {
@@ -146,7 +155,8 @@ impl Lab {
         let number = self.number().to_string();
         let cgroup = self.cgroup.join("net").join(&number);
         let mut command = self.enter_network(&cgroup);
-        command.args(args);
+        // In a session of its own: an interrupt from the terminal is for whoever owns the lab.
+        command.arg("setsid").args(args);
         let log = self.run.join("background").join(number);
         Background::start(command, format!("lab$ {}", args.join(" ")), cgroup, log)
     }

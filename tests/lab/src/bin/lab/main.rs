@@ -1,0 +1,90 @@
+//! The command `lab`: throwaway hosts to explore, and the demonstration.
+
+mod demo;
+mod explore;
+mod stage;
+mod story;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use hostward_lab::{Clean, Release, base_image, clean};
+
+/// Throwaway Debian hosts with a backend
+#[derive(Parser)]
+#[command(name = "lab", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the base images that are not there yet
+    Images {
+        /// Only this release
+        release: Option<Release>,
+    },
+    /// Show the main job from end to end on a throwaway host
+    Demo {
+        /// What the host runs
+        #[arg(long, default_value = "bookworm")]
+        release: Release,
+    },
+    /// Start a lab to explore: an enrolled host `web1` and its backend
+    Up {
+        /// What the host runs
+        #[arg(long, default_value = "bookworm")]
+        release: Release,
+    },
+    /// Open a root shell on a host of the lab that is up
+    Shell {
+        /// The host's name
+        #[arg(default_value = stage::HOST)]
+        host: String,
+    },
+    /// Log in to a host of the lab that is up, with a new certificate of three minutes
+    Ssh {
+        /// Whom to log in as
+        user: String,
+        /// The host's name
+        #[arg(default_value = stage::HOST)]
+        host: String,
+        /// What to run there in place of a shell
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// Run a command of the backend of the lab that is up, such as `hosts`, `reports` or `token`
+    Backend {
+        /// The command and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Remove the lab that is up
+    Down,
+    /// Remove what labs that are no longer running left behind
+    Clean,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Images { release } => {
+            let wanted = release.map_or(Release::ALL.to_vec(), |release| vec![release]);
+            for release in wanted {
+                println!("{}", base_image(release)?.display());
+            }
+            Ok(())
+        }
+        Command::Demo { release } => demo::run(release),
+        Command::Up { release } => explore::up(release),
+        Command::Shell { host } => explore::shell(&host),
+        Command::Ssh { user, host, command } => explore::ssh(&user, &host, &command),
+        Command::Backend { args } => explore::backend(&args),
+        Command::Down => explore::down(),
+        Command::Clean => {
+            for id in clean(Clean::Abandoned)? {
+                println!("removed what was left of lab {id}");
+            }
+            Ok(())
+        }
+    }
+}
