@@ -1,13 +1,15 @@
 //! The plan: ordered differences between desired state and facts, as data.
 
+mod json;
+mod text;
+
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use hostward_config::Config;
 use hostward_protocol::report::Finding;
 
-use crate::desired::{Desired, KrlSpec};
-use crate::facts::{Accounts, Facts, ManagedFile};
+use crate::desired::KrlSpec;
+use crate::facts::{Accounts, ManagedFile};
 use crate::ledger::Ledger;
 
 /// What is to be done, in this order.
@@ -116,22 +118,4 @@ pub enum Step {
         /// The home.
         home: String,
     },
-}
-
-impl std::fmt::Display for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self:?}")
-    }
-}
-
-/// What is to be done so that the host is as `desired`.
-pub fn plan(desired: &Desired, config: &Config, facts: &Facts, now: DateTime<Utc>) -> Plan {
-    let _ = (desired, config, facts, now);
-    Plan::default()
-}
-
-/// What is to be done so that nothing of hostward's is left on the host but homes.
-pub fn unenroll(facts: &Facts, now: DateTime<Utc>) -> Plan {
-    let _ = (facts, now);
-    Plan::default()
 }

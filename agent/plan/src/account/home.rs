@@ -132,10 +132,6 @@ impl HomePath {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
-
-    pub(crate) fn into_string(self) -> String {
-        self.0
-    }
 }
 
 /// Whether `path` is `tree` or below it; both normalised.
@@ -150,7 +146,7 @@ mod tests {
     fn code(text: &str) -> String {
         let parents = ["/home", "/srv/people/", "/home/staff", "/etc", "/var"].map(PathBuf::from);
         match HomePath::parse(text, &HomeRules::new(&parents)) {
-            Ok(home) => home.into_string(),
+            Ok(home) => home.as_str().to_owned(),
             Err(refusal) => refusal.code,
         }
     }

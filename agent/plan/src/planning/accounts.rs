@@ -1,0 +1,108 @@
+//! Steps for the account database.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use hostward_accounts::{Group, User};
+
+use super::Steps;
+use super::changes::{changes, summary};
+use crate::facts::{Accounts, DatabaseFact};
+use crate::resolve::earlier;
+use crate::step::Step;
+
+pub(super) fn replace(desired: &Accounts, database: &DatabaseFact, steps: &mut Steps) {
+    let nothing = Accounts::default();
+    let present = match database {
+        DatabaseFact::Present(present) if present == desired => return,
+        DatabaseFact::Present(present) => present,
+        // There, or not legible, nobody is known through it: whatever comes is given.
+        DatabaseFact::Absent | DatabaseFact::Damaged(_) => {
+            let (step, detail) = step(&nothing, desired.clone());
+            steps.widen(step, detail);
+            return;
+        }
+    };
+    let narrowed = narrowed(present, desired);
+    if gives_the_same(present, &narrowed) {
+        let (step, detail) = step(present, desired.clone());
+        steps.widen(step, detail);
+    } else if narrowed == *desired {
+        let (step, detail) = step(present, narrowed);
+        steps.narrow(step, detail);
+    } else {
+        let (last, last_detail) = step(&narrowed, desired.clone());
+        let (first, first_detail) = step(present, narrowed);
+        steps.narrow(first, first_detail);
+        steps.widen(last, last_detail);
+    }
+}
+
+fn step(from: &Accounts, to: Accounts) -> (Step, String) {
+    let detail = summary(from, &to);
+    let changes = changes(from, &to);
+    (Step::ReplaceAccounts { accounts: to, changes }, detail)
+}
+
+/// What both give: users who are in both, with their new attributes, and of groups, principals and times what both have.
+/// A uid is one person's for ever, so it says who is in both.
+fn narrowed(present: &Accounts, desired: &Accounts) -> Accounts {
+    let old: HashMap<u32, &User> = present.users.iter().map(|user| (user.uid, user)).collect();
+    let mut users: Vec<User> = Vec::with_capacity(desired.users.len());
+    // Positions in `desired.users` to positions in `users`.
+    let mut kept: Vec<Option<u32>> = Vec::with_capacity(desired.users.len());
+    for user in &desired.users {
+        let both = old.get(&user.uid).map(|old| common_user(old, user));
+        kept.push(both.as_ref().and_then(|_| u32::try_from(users.len()).ok()));
+        users.extend(both);
+    }
+    let primary: BTreeSet<u32> = users.iter().map(|user| user.gid).collect();
+    let old_groups: HashMap<u32, &Group> = present.groups.iter().map(|group| (group.gid, group)).collect();
+    let groups = desired
+        .groups
+        .iter()
+        .filter(|group| old_groups.contains_key(&group.gid) || primary.contains(&group.gid))
+        .map(|group| {
+            let old: HashSet<u32> =
+                old_groups.get(&group.gid).map(|old| uids(old, present).collect()).unwrap_or_default();
+            let stays = |member: &&u32| {
+                desired.users.get(**member as usize).is_some_and(|user| old.contains(&user.uid))
+            };
+            let position = |member: &u32| kept.get(*member as usize).copied().flatten();
+            let members = group.members.iter().filter(stays).filter_map(position).collect();
+            Group { members, ..group.clone() }
+        })
+        .collect();
+    Accounts { users, groups }
+}
+
+fn common_user(old: &User, new: &User) -> User {
+    let gids = new.local_gids.iter().filter(|gid| old.local_gids.contains(gid)).copied().collect();
+    let principals = new.principals.iter().filter(|p| old.principals.contains(p)).cloned().collect();
+    User {
+        local_gids: gids,
+        principals,
+        valid_until: earlier(old.valid_until, new.valid_until),
+        ..new.clone()
+    }
+}
+
+/// Whether nobody loses anything by the second: they differ in comments at most.
+fn gives_the_same(present: &Accounts, narrowed: &Accounts) -> bool {
+    let same_user = |(old, new): (&User, &User)| {
+        old.name == new.name
+            && old.uid == new.uid
+            && old.gid == new.gid
+            && old.home == new.home
+            && old.shell == new.shell
+            && old.local_gids == new.local_gids
+            && old.principals == new.principals
+            && old.valid_until == new.valid_until
+    };
+    present.groups == narrowed.groups
+        && present.users.len() == narrowed.users.len()
+        && present.users.iter().zip(&narrowed.users).all(same_user)
+}
+
+fn uids<'a>(group: &'a Group, accounts: &'a Accounts) -> impl Iterator<Item = u32> + 'a {
+    group.members.iter().filter_map(|member| Some(accounts.users.get(*member as usize)?.uid))
+}

@@ -1,0 +1,77 @@
+//! What was changed behind hostward's back.
+//!
+//! The ledger says what was written; a first installation, and a change of policy, are no drift.
+
+use hostward_protocol::report::{Finding, Responsible};
+
+use super::target::Target;
+use crate::facts::{DatabaseFact, Facts, ManagedFile};
+use crate::ledger::{Ledger, sha256_hex};
+use crate::sshd::{self, MAIN_PATH};
+
+pub(super) fn find(target: &Target<'_>, facts: &Facts, ledger: &Ledger) -> Vec<Finding> {
+    let mut drift: Vec<Finding> =
+        ManagedFile::ALL.into_iter().filter_map(|file| of_file(file, facts)).collect();
+    drift.extend(of_main(target, facts));
+    drift.extend(of_database(facts, ledger));
+    drift
+}
+
+fn of_file(file: ManagedFile, facts: &Facts) -> Option<Finding> {
+    let written = facts.ledger.files.get(file.path())?;
+    let (code, message) = match facts.files.get(&file) {
+        None => ("managed-file-removed", "it was removed"),
+        Some(fact) if sha256_hex(&fact.content) != written.sha256 => {
+            ("managed-file-changed", "its content was changed")
+        }
+        Some(fact) if !fact.attributes_ok => {
+            ("managed-file-attributes", "its owner, mode, or number of links was changed")
+        }
+        Some(_) => return None,
+    };
+    Some(finding(code, file.path(), message))
+}
+
+fn of_main(target: &Target<'_>, facts: &Facts) -> Option<Finding> {
+    let main = &facts.sshd.as_ref()?.main;
+    let was_put_in = facts.ledger.files.contains_key(MAIN_PATH);
+    let wants_block = target.sshd.as_ref().is_some_and(|sshd| sshd.wants_block);
+    let is_whole = sshd::with_block(main) == *main;
+    let code = "sshd-block-changed";
+    if was_put_in && wants_block && !is_whole {
+        Some(finding(code, MAIN_PATH, "hostward's block in it was changed or taken out"))
+    } else if !was_put_in && !is_whole && sshd::has_block(main) {
+        Some(finding(code, MAIN_PATH, "it has a part of a block of hostward's"))
+    } else {
+        None
+    }
+}
+
+fn of_database(facts: &Facts, ledger: &Ledger) -> Option<Finding> {
+    const PATH: &str = "/var/lib/misc/hostward.db";
+    match &facts.database {
+        DatabaseFact::Damaged(what) => {
+            Some(finding("account-database-damaged", PATH, &format!("it is damaged: {what}")))
+        }
+        DatabaseFact::Absent => {
+            // Whoever is known from before this pass had been served.
+            let was_served = facts
+                .ledger
+                .people
+                .iter()
+                .any(|(uid, person)| person.left.is_none() && ledger.people.contains_key(uid));
+            was_served.then(|| finding("account-database-removed", PATH, "it was removed"))
+        }
+        DatabaseFact::Present(_) => None,
+    }
+}
+
+fn finding(code: &str, subject: &str, message: &str) -> Finding {
+    Finding {
+        code: code.to_owned(),
+        subject: subject.to_owned(),
+        message: message.to_owned(),
+        responsible: Responsible::Operator,
+        mend: "nothing, it is repaired now; find out who or what changed it".to_owned(),
+    }
+}

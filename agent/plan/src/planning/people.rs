@@ -1,0 +1,46 @@
+//! What the ledger is to know before the first step.
+
+use chrono::{DateTime, Utc};
+
+use crate::desired::Desired;
+use crate::facts::{Facts, ManagedFile};
+use crate::ledger::{Ledger, Person};
+use crate::sshd::{MAIN_PATH, has_block};
+
+/// The ledger with everybody who is about to be served, and with the moment at which others were found to have left.
+pub(super) fn remember(desired: &Desired, facts: &Facts, now: DateTime<Utc>) -> Ledger {
+    let mut ledger = facts.ledger.clone();
+    // What is not there any more is told as drift once; it is known again when it is written again.
+    for file in ManagedFile::ALL {
+        if !facts.files.contains_key(&file) {
+            ledger.files.remove(file.path());
+        }
+    }
+    if facts.sshd.as_ref().is_none_or(|sshd| !has_block(&sshd.main)) {
+        ledger.files.remove(MAIN_PATH);
+    }
+    for (uid, person) in &mut ledger.people {
+        if !desired.ids.contains_key(uid) {
+            person.left.get_or_insert(now);
+        }
+    }
+    for user in &desired.accounts.users {
+        let Some(id) = desired.ids.get(&user.uid) else { continue };
+        let person = Person {
+            id: id.clone(),
+            name: user.name.clone(),
+            home: user.home.clone(),
+            left: None,
+            home_settled: false,
+        };
+        // A uid that is another person's was refused when the policy was resolved; it stays theirs whatever happens.
+        match ledger.people.get_mut(&user.uid) {
+            Some(known) if known.id != person.id => {}
+            Some(known) => *known = person,
+            None => {
+                ledger.people.insert(user.uid, person);
+            }
+        }
+    }
+    ledger
+}

@@ -1,0 +1,56 @@
+//! What the managed files are to be.
+
+use hostward_config::Config;
+
+use crate::desired::{Desired, KrlSpec};
+use crate::facts::Facts;
+use crate::sshd::{Admission, Authentication, drop_in};
+
+/// The managed files as they are to be; `None` for one that is not to be there.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) sudoers: Option<&'a str>,
+    /// `None` where sshd is not managed.
+    pub(super) sshd: Option<SshdTarget<'a>>,
+}
+
+/// sshd's files as they are to be.
+#[derive(Debug)]
+pub(super) struct SshdTarget<'a> {
+    /// Trusts nobody where it is empty.
+    pub(super) user_ca: &'a str,
+    pub(super) krl: &'a KrlSpec,
+    pub(super) authentication: Authentication,
+    pub(super) drop_in: String,
+    /// The main file does not include the drop-in's directory, so it gets a block.
+    pub(super) wants_block: bool,
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn new(desired: &'a Desired, config: &Config, facts: &Facts) -> Self {
+        let sshd = facts.sshd.as_ref().filter(|_| config.sshd.manage).map(|sshd| {
+            let authentication = match desired.settings.certificate_only || desired.locked {
+                true => Authentication::CertificateOnly,
+                false => Authentication::CertificateToo,
+            };
+            let admission = match sshd.restricts_logins {
+                true => Admission::Restricted,
+                false => Admission::Open,
+            };
+            SshdTarget {
+                user_ca: desired.user_ca.as_deref().unwrap_or_default(),
+                krl: &desired.krl,
+                authentication,
+                drop_in: drop_in(authentication, admission),
+                wants_block: !sshd.includes_directory,
+            }
+        });
+        Target { sudoers: desired.sudoers.as_deref().filter(|_| config.sudo.manage), sshd }
+    }
+
+    /// Somebody with whom the drop-in's effect can be seen.
+    pub(super) fn probe(&self, desired: &Desired) -> Option<String> {
+        self.sshd.as_ref()?;
+        desired.accounts.users.first().map(|user| user.name.clone())
+    }
+}
