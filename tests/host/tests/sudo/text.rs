@@ -9,12 +9,99 @@ pub const PROBES: &str = "/opt/p/";
 
 /// Text that means something to some reader of sudoers, or to a shell.
 const WORDS: &[&str] = &[
-    "", " ", " a", "a ", "a b", "a\tb", "a  b", "ALL", "!ALL", "!", "sudoedit", "list", "NOPASSWD:", "NOPASSWD: ALL",
-    "^.*$", "^", "$", "*", "**", "?", "[a-z]", "[!a]", "\\*", "\\", "\\\\", "a\\", "\\a", "\\ ", "\\,", "\"\"", "\"", "\"a b\"",
-    "''", "'", "#", "#0", "a#b", " #", "#include /tmp/x", "#includedir /tmp", "@include /tmp/x", "@", "sha256:00",
-    "sha224:AAAA", "%admins", "%", "+net", "A=B", "a,b", ",", "a, /bin/sh", ", ALL", ":", "a:b", "=", "(root)", "(ALL) ALL", "a\nALL", "\n",
-    "a\n", "a\\\nb", "\r", "\u{7f}", "\u{1}", "..", ".", "../../bin/sh", "/", "//", "-", "--", "-u", "~", "~root", "${HOME}", "$(id)", "`id`",
-    "é", "\u{202e}", "\u{feff}", "日本", "{a,b}", "<a>", ";", "a;b", "&", "|", "TIMEOUT=1", "CWD=/", "ROLE=a", "alice", "User_Alias", "Defaults",
+    "",
+    " ",
+    " a",
+    "a ",
+    "a b",
+    "a\tb",
+    "a  b",
+    "ALL",
+    "!ALL",
+    "!",
+    "sudoedit",
+    "list",
+    "NOPASSWD:",
+    "NOPASSWD: ALL",
+    "^.*$",
+    "^",
+    "$",
+    "*",
+    "**",
+    "?",
+    "[a-z]",
+    "[!a]",
+    "\\*",
+    "\\",
+    "\\\\",
+    "a\\",
+    "\\a",
+    "\\ ",
+    "\\,",
+    "\"\"",
+    "\"",
+    "\"a b\"",
+    "''",
+    "'",
+    "#",
+    "#0",
+    "a#b",
+    " #",
+    "#include /tmp/x",
+    "#includedir /tmp",
+    "@include /tmp/x",
+    "@",
+    "sha256:00",
+    "sha224:AAAA",
+    "%admins",
+    "%",
+    "+net",
+    "A=B",
+    "a,b",
+    ",",
+    "a, /bin/sh",
+    ", ALL",
+    ":",
+    "a:b",
+    "=",
+    "(root)",
+    "(ALL) ALL",
+    "a\nALL",
+    "\n",
+    "a\n",
+    "a\\\nb",
+    "\r",
+    "\u{7f}",
+    "\u{1}",
+    "..",
+    ".",
+    "../../bin/sh",
+    "/",
+    "//",
+    "-",
+    "--",
+    "-u",
+    "~",
+    "~root",
+    "${HOME}",
+    "$(id)",
+    "`id`",
+    "é",
+    "\u{202e}",
+    "\u{feff}",
+    "日本",
+    "{a,b}",
+    "<a>",
+    ";",
+    "a;b",
+    "&",
+    "|",
+    "TIMEOUT=1",
+    "CWD=/",
+    "ROLE=a",
+    "alice",
+    "User_Alias",
+    "Defaults",
 ];
 
 /// What generated text is made of: half of it plain, so that some of it is accepted.
@@ -49,11 +136,13 @@ pub enum Meaning {
 
 /// Any command at all.
 pub fn command() -> impl Strategy<Value = Meaning> {
-    let path = || prop_oneof![
-        4 => "[a-z0-9][a-z0-9._-]{0,8}".prop_map(|name| format!("{PROBES}{name}")),
-        5 => text().prop_map(|name| format!("{PROBES}{name}")),
-        1 => text(),
-    ];
+    let path = || {
+        prop_oneof![
+            4 => "[a-z0-9][a-z0-9._-]{0,8}".prop_map(|name| format!("{PROBES}{name}")),
+            5 => text().prop_map(|name| format!("{PROBES}{name}")),
+            1 => text(),
+        ]
+    };
     let directory = prop_oneof![
         4 => text().prop_map(|name| format!("{PROBES}{name}/")),
         1 => text().prop_map(|name| format!("{PROBES}{name}")),
@@ -68,11 +157,27 @@ pub fn command() -> impl Strategy<Value = Meaning> {
 }
 
 impl Meaning {
+    /// The same, in a directory where no other's programs are in its way.
+    pub fn below(self, directory: &str) -> Self {
+        let moved = |path: String| match path.strip_prefix(PROBES) {
+            Some(name) => format!("{directory}{name}"),
+            None => path,
+        };
+        match self {
+            Meaning::Any(path) => Meaning::Any(moved(path)),
+            Meaning::Exact(path, arguments) => Meaning::Exact(moved(path), arguments),
+            Meaning::Directory(path) => Meaning::Directory(moved(path)),
+            Meaning::Raw(text) => Meaning::Raw(moved(text)),
+        }
+    }
+
     /// As `entitlements.json` has it.
     pub fn json(&self) -> Value {
         match self {
             Meaning::Any(path) => json!({ "executable": path }),
-            Meaning::Exact(path, arguments) if arguments.is_empty() => json!({ "executable": path, "arguments": "none" }),
+            Meaning::Exact(path, arguments) if arguments.is_empty() => {
+                json!({ "executable": path, "arguments": "none" })
+            }
             Meaning::Exact(path, arguments) => json!({ "executable": path, "arguments": arguments }),
             Meaning::Directory(path) => json!({ "directory": path }),
             Meaning::Raw(text) => json!({ "raw": text }),
@@ -83,7 +188,7 @@ impl Meaning {
     pub fn meant(&self) -> Vec<String> {
         match self {
             Meaning::Any(path) => vec![path.clone(), "any".to_owned(), "thing".to_owned()],
-            Meaning::Exact(path, arguments) => [&[path.clone()], &arguments[..]].concat(),
+            Meaning::Exact(path, arguments) => [std::slice::from_ref(path), &arguments[..]].concat(),
             Meaning::Directory(path) => vec![format!("{path}tool"), "x".to_owned()],
             Meaning::Raw(text) => vec![text.clone()],
         }
@@ -99,7 +204,9 @@ impl Meaning {
                 let same = match reading {
                     Reading::List => given == wanted,
                     // An empty list is still told from a list of one empty argument.
-                    Reading::Joined => given.is_empty() == wanted.is_empty() && given.join(" ") == wanted.join(" "),
+                    Reading::Joined => {
+                        given.is_empty() == wanted.is_empty() && given.join(" ") == wanted.join(" ")
+                    }
                 };
                 same && resolved(path).is_some_and(|path| path == program)
             }
@@ -115,11 +222,9 @@ impl Meaning {
     pub fn neighbours(&self) -> Vec<Vec<String>> {
         let meant = self.meant();
         let (program, arguments) = (&meant[0], &meant[1..]);
-        let mut lines: Vec<Vec<String>> = near(program)
-            .into_iter()
-            .map(|near| [&[near], arguments].concat())
-            .collect();
-        let mut with = |arguments: Vec<String>| lines.push([&[program.clone()], &arguments[..]].concat());
+        let mut lines: Vec<Vec<String>> =
+            near(program).into_iter().map(|near| [&[near], arguments].concat()).collect();
+        let mut with = |arguments: Vec<String>| lines.push([std::slice::from_ref(program), &arguments[..]].concat());
         let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         with(Vec::new());
         with(owned(&[""]));
@@ -132,7 +237,13 @@ impl Meaning {
         with(vec![arguments.join(" ")]);
         with(vec![arguments.join("")]);
         with(arguments.join(" ").split_whitespace().map(str::to_owned).collect());
-        with(arguments.iter().flat_map(|argument| argument.split([' ', '\t', '\n', ','])).map(str::to_owned).collect());
+        with(
+            arguments
+                .iter()
+                .flat_map(|argument| argument.split([' ', '\t', '\n', ',']))
+                .map(str::to_owned)
+                .collect(),
+        );
         for (place, argument) in arguments.iter().enumerate() {
             with([&arguments[..place], &arguments[place + 1..]].concat());
             for near in near(argument) {
