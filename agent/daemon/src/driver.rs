@@ -450,7 +450,7 @@ impl Agent {
             _ => None,
         };
         let (problem, next_attempt) = self.problems.first(token);
-        let polling = self.follower.as_ref().and_then(|f| f.describe(now));
+        let polling = self.follower.as_ref().map(|f| f.describe(now));
         self.board.update(self.clock.now(), |status| {
             status.enrollment = enrollment;
             status.problem = problem;

@@ -88,8 +88,17 @@ enum Task {
 }
 
 enum Event {
-    Polled(Result<Polled, Fault>, Duration),
+    Polled(Result<Polled, Fault>, Attempt),
     Adopted(Result<Adopted, AdoptError>),
+}
+
+/// How a poll was made.
+#[derive(Clone, Copy)]
+struct Attempt {
+    /// How long it took.
+    held: Duration,
+    /// Somebody wanted it at once.
+    quick: bool,
 }
 
 /// Those who asked for a poll at once.
@@ -159,16 +168,16 @@ impl Follower {
         if let Some(refused) = self.refused.as_mut().filter(|_| again) {
             refused.again_at = now + LATER;
         }
-        let quick = !self.quick.next.is_empty();
+        let quick = self.quick.insist || !self.quick.next.is_empty();
         let waiting = std::mem::take(&mut self.quick.next);
         self.quick.now.extend(waiting);
         let etag = self.seen.as_ref().filter(|_| !self.quick.insist).and_then(|s| s.etag.clone());
-        let wait = self.pacing.wait(now).filter(|_| !quick && !self.quick.insist);
+        let wait = self.pacing.wait(now).filter(|_| !quick);
         let repository = self.repository.clone();
         self.polling = true;
         self.job.start(async move {
             let (polled, held) = timed(repository.poll(etag.as_deref(), wait)).await;
-            Event::Polled(polled, held)
+            Event::Polled(polled, Attempt { held, quick })
         });
     }
 
@@ -208,7 +217,7 @@ impl Follower {
     }
 
     /// How it polls, for people.
-    pub fn describe(&self, now: Instant) -> Option<(String, u64)> {
+    pub fn describe(&self, now: Instant) -> (String, u64) {
         self.pacing.describe(now)
     }
 
@@ -232,8 +241,8 @@ impl Follower {
     pub fn conclude(&mut self, finished: Finished, now: Instant) -> Vec<News> {
         self.polling = false;
         match finished.0 {
-            Event::Polled(Ok(polled), held) => self.polled(polled, held, now),
-            Event::Polled(Err(fault), held) => {
+            Event::Polled(Ok(polled), attempt) => self.polled(polled, attempt, now),
+            Event::Polled(Err(fault), Attempt { held, .. }) => {
                 let finding = fault.finding(&self.subject());
                 let delay =
                     self.pacing.failed(held, fault.is_cut(), fault.retry_after(), now, random::fraction());
@@ -260,15 +269,19 @@ impl Follower {
         }
     }
 
-    fn polled(&mut self, polled: Polled, held: Duration, now: Instant) -> Vec<News> {
+    fn polled(&mut self, polled: Polled, attempt: Attempt, now: Instant) -> Vec<News> {
         let digest = polled.timestamp.as_deref().map(sha256_base64url);
         let is_new = match (&digest, &self.seen) {
             (Some(digest), Some(seen)) => *digest != seen.digest,
             (Some(_), None) => true,
             (None, _) => false,
         };
-        let answered = Answered { held, applied: polled.applied, news: is_new };
-        let delay = self.pacing.answered(answered, now, random::fraction());
+        let delay = if attempt.quick {
+            self.pacing.answered_at_once(random::fraction())
+        } else {
+            let answered = Answered { held: attempt.held, applied: polled.applied, news: is_new };
+            self.pacing.answered(answered, now, random::fraction())
+        };
         self.poll_at = now + delay;
         let contact = News::Contact(polled.offset);
         let insist = std::mem::take(&mut self.quick.insist);

@@ -28,6 +28,11 @@ impl Agent {
         self.child.id()
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("cannot wait for the agent")
+    }
+
     /// Asks it over its control socket.
     pub fn ask(&self, request: &AgentRequest) -> AgentReply {
         // It may not have made the socket yet.

@@ -47,6 +47,11 @@ impl Host {
 
     /// Starts the agent.
     pub fn start(&self) -> Agent {
+        self.start_with(&[])
+    }
+
+    /// Starts the agent with an environment.
+    pub fn start_with(&self, environment: &[(&str, &str)]) -> Agent {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -64,6 +69,7 @@ impl Host {
             .arg("--host-status")
             .arg(self.path("root/status.json"))
             .env_clear()
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

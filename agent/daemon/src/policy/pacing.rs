@@ -104,6 +104,17 @@ impl Pacing {
         Duration::ZERO
     }
 
+    /// After an answer that nobody was asked to hold, because somebody wanted it at once: it says nothing of how the
+    /// server answers others.
+    pub fn answered_at_once(&mut self, random: f64) -> Duration {
+        self.failures.reset();
+        match self.manner {
+            _ if self.estranged => jittered(ESTRANGED, random),
+            Manner::AtOnce => jittered(self.interval, random),
+            Manner::Unknown | Manner::Holds => Duration::ZERO,
+        }
+    }
+
     /// After a failure: how long until the next poll. `cut`: the connection ended, or something gave up waiting.
     pub fn failed(
         &mut self,
@@ -137,14 +148,13 @@ impl Pacing {
     }
 
     /// For people: how it polls and the seconds between polls.
-    pub fn describe(&self, now: Instant) -> Option<(String, u64)> {
+    pub fn describe(&self, now: Instant) -> (String, u64) {
         if self.estranged {
-            return Some(("interval".into(), ESTRANGED.as_secs()));
+            return ("interval".into(), ESTRANGED.as_secs());
         }
         match (self.manner, self.wait(now)) {
-            (Manner::Holds, Some(wait)) => Some(("long-poll".into(), wait)),
-            (Manner::Unknown, _) => None,
-            _ => Some(("interval".into(), self.interval.as_secs())),
+            (Manner::Unknown | Manner::Holds, Some(wait)) => ("long-poll".into(), wait),
+            _ => ("interval".into(), self.interval.as_secs()),
         }
     }
 }
@@ -170,7 +180,7 @@ mod tests {
         assert_eq!(p.wait(now), Some(240));
         assert_eq!(p.answered(answered(0, false, true), now, 0.5), ZERO);
         assert_eq!(p.answered(answered(240, true, false), now, 0.5), ZERO);
-        assert_eq!(p.describe(now), Some(("long-poll".into(), 240)));
+        assert_eq!(p.describe(now), ("long-poll".into(), 240));
         assert_eq!(p.answered(answered(240, false, false), now, 0.5), ZERO);
         assert_eq!(p.answered(answered(0, false, true), now, 0.5), ZERO);
         assert_eq!(p.answered(answered(3, true, true), now, 0.5), ZERO);
@@ -188,7 +198,7 @@ mod tests {
         }
         let news = p.answered(answered(0, false, true), now, 0.5);
         assert_eq!(news.as_secs(), 60, "two mirrors out of step are no reason to hurry");
-        assert_eq!(p.describe(now), Some(("interval".into(), 60)));
+        assert_eq!(p.describe(now), ("interval".into(), 60));
     }
 
     #[test]
@@ -198,6 +208,16 @@ mod tests {
         let waits: Vec<u64> =
             (0..8).map(|_| p.answered(answered(0, true, false), now, 1.0).as_secs()).collect();
         assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn a_poll_that_was_not_to_be_held_teaches_nothing() {
+        let now = Instant::now();
+        let mut p = pacing();
+        assert_eq!(p.answered_at_once(0.5), ZERO);
+        assert_eq!(p.describe(now), ("long-poll".into(), 240));
+        p.answered(answered(0, false, false), now, 0.5);
+        assert_eq!(p.answered_at_once(0.5).as_secs(), 60);
     }
 
     #[test]
