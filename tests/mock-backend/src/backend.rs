@@ -87,11 +87,7 @@ pub struct Backend {
 
 impl Backend {
     /// Reads state and file.
-    pub fn open(
-        options: Options,
-        address: SocketAddr,
-        now: DateTime<Utc>,
-    ) -> Result<Backend, OpenError> {
+    pub fn open(options: Options, address: SocketAddr, now: DateTime<Utc>) -> Result<Backend, OpenError> {
         let mut faults = Faults::default();
         for (name, arguments) in &options.faults {
             let fault = crate::faults::parse(name, arguments)?;
@@ -183,10 +179,7 @@ impl Backend {
     }
 
     /// Switches faults: `change` sees those that are on. A change that cannot be published is taken back.
-    pub fn switch_faults<T>(
-        &self,
-        change: impl FnOnce(&mut Faults) -> T,
-    ) -> Result<T, PublishError> {
+    pub fn switch_faults<T>(&self, change: impl FnOnce(&mut Faults) -> T) -> Result<T, PublishError> {
         let before = self.faults();
         let mut after = before.clone();
         let result = change(&mut after);

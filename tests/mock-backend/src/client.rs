@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::control::{
-    ActiveFault, Command, EnrolledHost, Published, PublishedRoot, Reply, SOCKET,
-};
+use crate::control::{ActiveFault, Command, EnrolledHost, Published, PublishedRoot, Reply, SOCKET};
 use crate::keys::Role;
 use crate::publisher::Revocations;
 use crate::registry::StoredReport;
@@ -45,9 +43,7 @@ pub struct Client {
 impl Client {
     /// For the backend that serves from `state`.
     pub fn new(state: impl Into<PathBuf>) -> Client {
-        Client {
-            state: state.into(),
-        }
+        Client { state: state.into() }
     }
 
     /// Its state directory.
@@ -57,11 +53,7 @@ impl Client {
 
     /// An enrollment token: the content of the file on the host.
     pub fn token(&self, uses: u32, lifetime: Duration, pin: bool) -> Result<String, ClientError> {
-        self.ask(&Command::Token {
-            uses,
-            seconds: lifetime.as_secs(),
-            pin,
-        })
+        self.ask(&Command::Token { uses, seconds: lifetime.as_secs(), pin })
     }
 
     /// All hosts.
@@ -94,11 +86,7 @@ impl Client {
     }
 
     /// Switches a fault on; arguments are `key=value`.
-    pub fn fault_on(
-        &self,
-        name: &str,
-        arguments: &[&str],
-    ) -> Result<Vec<ActiveFault>, ClientError> {
+    pub fn fault_on(&self, name: &str, arguments: &[&str]) -> Result<Vec<ActiveFault>, ClientError> {
         self.ask(&Command::FaultOn {
             name: name.to_owned(),
             arguments: arguments.iter().map(|&a| a.to_owned()).collect(),
@@ -144,10 +132,8 @@ impl Client {
 
     fn ask<T: DeserializeOwned>(&self, command: &Command) -> Result<T, ClientError> {
         let socket = UnixStream::connect(self.state.join(SOCKET));
-        let mut socket = socket.map_err(|source| ClientError::NotRunning {
-            state: self.state.clone(),
-            source,
-        })?;
+        let mut socket =
+            socket.map_err(|source| ClientError::NotRunning { state: self.state.clone(), source })?;
         let request = serde_json::to_string(command)? + "\n";
         let mut line = String::new();
         socket

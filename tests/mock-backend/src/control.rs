@@ -311,7 +311,7 @@ fn active(faults: &Faults) -> Result<Value, Failure> {
 
 fn published(view: &View, documents: bool) -> Result<Value, Failure> {
     let target = |(name, length, sha256): &(String, u64, String)| {
-        let bytes = view.files.get(&format!("targets/{sha256}.{name}"));
+        let bytes = view.targets.get(&format!("{sha256}.{name}"));
         let text = bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         PublishedTarget {
             name: name.clone(),

@@ -25,10 +25,7 @@ pub struct Refusal {
 
 impl Refusal {
     fn invalid(detail: impl Into<String>) -> Refusal {
-        Refusal {
-            code: Code::CredentialInvalid,
-            detail: detail.into(),
-        }
+        Refusal { code: Code::CredentialInvalid, detail: detail.into() }
     }
 }
 
@@ -53,9 +50,8 @@ pub struct Presented<'a> {
 
 /// Takes the credential from a request.
 pub fn presented<'a>(request: &Request<'a>) -> Result<Presented<'a>, Refusal> {
-    let authorization = request
-        .authorization
-        .ok_or_else(|| Refusal::invalid("the request has no Authorization header"))?;
+    let authorization =
+        request.authorization.ok_or_else(|| Refusal::invalid("the request has no Authorization header"))?;
     let token = authorization
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
@@ -77,10 +73,7 @@ pub struct Verifier {
 impl Verifier {
     /// For a backend that is known by these origins.
     pub fn new(origins: impl IntoIterator<Item = String>) -> Verifier {
-        Verifier {
-            origins: origins.into_iter().collect(),
-            used: HashMap::new(),
-        }
+        Verifier { origins: origins.into_iter().collect(), used: HashMap::new() }
     }
 
     /// Verifies a credential against the key that it should be signed by, the request and the time.
@@ -94,12 +87,9 @@ impl Verifier {
         verify_signature(presented.token, key)?;
         let claims = &presented.claims;
         let off = claims.iat.saturating_sub(now);
-        if off.abs() > WINDOW || claims.exp <= now.saturating_sub(WINDOW) {
+        if off.unsigned_abs() > WINDOW.unsigned_abs() || claims.exp <= now.saturating_sub(WINDOW) {
             let detail = format!("the credential's time is off by {off} s, at most {WINDOW} s are accepted");
-            return Err(Refusal {
-                code: Code::ClockSkew,
-                detail,
-            });
+            return Err(Refusal { code: Code::ClockSkew, detail });
         }
         self.check_request(claims, request)?;
         self.used.retain(|_, until| *until >= now);
@@ -139,9 +129,7 @@ fn verify_signature(token: &str, key: &[u8]) -> Result<(), Refusal> {
     let key = DecodingKey::from_ed_der(key);
     match jsonwebtoken::decode::<Claims>(token, &key, &validation) {
         Ok(_) => Ok(()),
-        Err(error) => Err(Refusal::invalid(format!(
-            "the credential's signature does not verify: {error}"
-        ))),
+        Err(error) => Err(Refusal::invalid(format!("the credential's signature does not verify: {error}"))),
     }
 }
 

@@ -59,7 +59,8 @@ fn shard_count(entries: usize, before: u32) -> u32 {
         return before;
     }
     let exponent = ideal.log2().round() as u32;
-    (1 << exponent.min(31)).min(MAX_SHARDS)
+    let most = u32::try_from(entries.max(1)).unwrap_or(MAX_SHARDS);
+    (1 << exponent.min(31)).min(most.min(MAX_SHARDS).next_power_of_two())
 }
 
 /// What is wrong on purpose in the documents.
@@ -107,11 +108,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn head(&self, kind: Kind) -> String {
-        let major = if self.flaws.unknown_major.contains(&kind) {
-            2
-        } else {
-            1
-        };
+        let major = if self.flaws.unknown_major.contains(&kind) { 2 } else { 1 };
         let schema = json(&document::schema(kind, major));
         let unknown = if self.flaws.unknown_members {
             r#""x-unknown":{"since":"a later version","list":[1,null,{}]},"#
@@ -185,9 +182,7 @@ fn shard_of(id: &str, count: u32) -> usize {
 
 /// Pads the first target whose name starts with `prefix` beyond what a host reads of its kind.
 fn oversize(documents: &mut Documents, prefix: &str) {
-    let target = documents
-        .iter_mut()
-        .find(|(name, _)| name.starts_with(prefix));
+    let target = documents.iter_mut().find(|(name, _)| name.starts_with(prefix));
     let Some((name, bytes)) = target else { return };
     let limit = Kind::of_target(name).map_or(16 << 20, |(kind, _)| kind.max_len());
     let mut padded = bytes.to_vec();

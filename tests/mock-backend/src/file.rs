@@ -17,11 +17,7 @@ pub struct FileError {
 
 impl FileError {
     pub(crate) fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
-        FileError {
-            action,
-            path: path.to_owned(),
-            source,
-        }
+        FileError { action, path: path.to_owned(), source }
     }
 }
 
@@ -68,11 +64,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<(), F
 }
 
 fn create(path: &Path, access: Access) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(access.file_mode())
-        .open(path)
+    OpenOptions::new().write(true).create_new(true).mode(access.file_mode()).open(path)
 }
 
 /// Reads a whole file.

@@ -12,9 +12,7 @@ use crate::file::{self, Access, FileError};
 use crate::metadata::canonical;
 
 /// A top-level role of The Update Framework.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Says which keys count.
@@ -101,9 +99,7 @@ impl Key {
 
     /// A key that nobody knows.
     pub fn stranger() -> Result<Key, KeyError> {
-        Ok(Key::new(
-            Ed25519KeyPair::generate().map_err(KeyError::Generate)?,
-        ))
+        Ok(Key::new(Ed25519KeyPair::generate().map_err(KeyError::Generate)?))
     }
 
     /// Its public half, as metadata has it.
@@ -138,15 +134,12 @@ impl KeyRing {
         let mut keys = HashMap::new();
         for path in file::list(directory)? {
             let bytes = file::read(&path)?;
-            let pair = Ed25519KeyPair::from_pkcs8(&bytes)
-                .map_err(|source| KeyError::Rejected { path, source })?;
+            let pair =
+                Ed25519KeyPair::from_pkcs8(&bytes).map_err(|source| KeyError::Rejected { path, source })?;
             let key = Key::new(pair);
             keys.insert(key.id.clone(), key);
         }
-        Ok(KeyRing {
-            directory: directory.to_owned(),
-            keys,
-        })
+        Ok(KeyRing { directory: directory.to_owned(), keys })
     }
 
     /// Makes the keys of a role; returns their ids.

@@ -69,13 +69,10 @@ pub fn root(head: Head, keys: &RoleKeys, ring: &KeyRing) -> Result<Value, KeyErr
 
 /// A `targets.json` before it is signed: length and SHA-256 by name.
 pub fn targets(head: Head, targets: &BTreeMap<String, (u64, String)>) -> Value {
-    let entry = |(length, sha256): &(u64, String)| {
-        json!({ "length": length, "hashes": { "sha256": sha256 } })
-    };
-    let targets: BTreeMap<&str, Value> = targets
-        .iter()
-        .map(|(name, target)| (name.as_str(), entry(target)))
-        .collect();
+    let entry =
+        |(length, sha256): &(u64, String)| json!({ "length": length, "hashes": { "sha256": sha256 } });
+    let targets: BTreeMap<&str, Value> =
+        targets.iter().map(|(name, target)| (name.as_str(), entry(target))).collect();
     with_head(Role::Targets, head, json!({ "targets": targets }))
 }
 
@@ -109,33 +106,24 @@ pub struct Signature {
 impl Signature {
     /// A true signature.
     pub fn by(key: &Key, message: &[u8]) -> Signature {
-        Signature {
-            keyid: key.id.clone(),
-            sig: key.sign(message),
-        }
+        Signature { keyid: key.id.clone(), sig: key.sign(message) }
     }
 
     /// A signature by `key` that claims to be of the key `id`.
     pub fn forged(key: &Key, id: &str, message: &[u8]) -> Signature {
-        Signature {
-            keyid: id.to_owned(),
-            sig: key.sign(message),
-        }
+        Signature { keyid: id.to_owned(), sig: key.sign(message) }
     }
 }
 
 /// The bytes that are published.
 pub fn envelope(signed: &Value, signatures: &[Signature]) -> Vec<u8> {
-    json!({ "signed": signed, "signatures": signatures })
-        .to_string()
-        .into_bytes()
+    json!({ "signed": signed, "signatures": signatures }).to_string().into_bytes()
 }
 
 /// Canonical JSON, over which signatures and key ids are made.
 pub fn canonical(value: &Value) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut serializer =
-        serde_json::Serializer::with_formatter(&mut bytes, CanonicalFormatter::new());
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, CanonicalFormatter::new());
     // Only writing could fail, and this writes to memory.
     let _ = value.serialize(&mut serializer);
     bytes

@@ -162,11 +162,7 @@ impl Reader<'_> {
         })
     }
 
-    fn grants(
-        &self,
-        team: &Team,
-        group_ids: &HashMap<&str, String>,
-    ) -> Result<Vec<Item>, TeamError> {
+    fn grants(&self, team: &Team, group_ids: &HashMap<&str, String>) -> Result<Vec<Item>, TeamError> {
         let mut seen: HashMap<String, usize> = HashMap::new();
         let mut items = Vec::new();
         for grant in &team.grants {
@@ -199,9 +195,8 @@ impl Reader<'_> {
         for entitlement in &grant.entitlements {
             let name = entitlement.get_ref();
             if !team.entitlements.contains_key(name) && team.raw.entitlements.is_empty() {
-                let message = format!(
-                    "a grant names the entitlement `{name}`, there is no [entitlements.{name}]"
-                );
+                let message =
+                    format!("a grant names the entitlement `{name}`, there is no [entitlements.{name}]");
                 return Err(self.error(entitlement, message));
             }
         }
@@ -218,11 +213,7 @@ impl Reader<'_> {
         })
     }
 
-    fn entitlement(
-        &self,
-        name: &str,
-        entitlement: &Entitlement,
-    ) -> Result<document::Entitlement, TeamError> {
+    fn entitlement(&self, name: &str, entitlement: &Entitlement) -> Result<document::Entitlement, TeamError> {
         let mut commands = Vec::new();
         for command in &entitlement.commands {
             commands.push(Entry::Shaped(self.command(command)?));
@@ -252,9 +243,7 @@ impl Reader<'_> {
             (None, Some(directory), None) if parts.arguments.is_none() => {
                 Ok(document::Command::Directory { directory })
             }
-            (None, None, Some(raw)) if parts.arguments.is_none() => {
-                Ok(document::Command::Raw { raw })
-            }
+            (None, None, Some(raw)) if parts.arguments.is_none() => Ok(document::Command::Raw { raw }),
             _ => {
                 let message = "a command has exactly one of `executable` (with `arguments`, or \
                                without), `directory` and `raw`";
@@ -274,11 +263,7 @@ impl Reader<'_> {
         })
     }
 
-    fn entries<T: Serialize>(
-        &self,
-        shaped: &[T],
-        raw: &[Spanned<String>],
-    ) -> Result<Vec<String>, TeamError> {
+    fn entries<T: Serialize>(&self, shaped: &[T], raw: &[Spanned<String>]) -> Result<Vec<String>, TeamError> {
         let mut entries: Vec<String> = shaped.iter().map(json).collect();
         for entry in raw {
             entries.push(self.raw_item(entry)?.json);
@@ -295,14 +280,8 @@ impl Reader<'_> {
             return Err(self.error(entry, message));
         }
         let value: Option<serde_json::Value> = serde_json::from_str(text).ok();
-        let id = value
-            .as_ref()
-            .and_then(|value| value.get("id"))
-            .and_then(|id| id.as_str());
-        Ok(Item {
-            id: id.map_or_else(|| stable_id("raw", text), str::to_owned),
-            json: text.clone(),
-        })
+        let id = value.as_ref().and_then(|value| value.get("id")).and_then(|id| id.as_str());
+        Ok(Item { id: id.map_or_else(|| stable_id("raw", text), str::to_owned), json: text.clone() })
     }
 
     fn error<T>(&self, place: &Spanned<T>, message: String) -> TeamError {
@@ -313,15 +292,13 @@ impl Reader<'_> {
 fn user_ids(team: &Team) -> HashMap<&str, String> {
     let id = |name: &str, user: &User| user.id.clone().unwrap_or_else(|| stable_id("user", name));
     let ids = team.users.iter();
-    ids.map(|(name, user)| (name.as_str(), id(name, user)))
-        .collect()
+    ids.map(|(name, user)| (name.as_str(), id(name, user))).collect()
 }
 
 fn group_ids(team: &Team) -> HashMap<&str, String> {
     let id = |name: &str, g: &Group| g.id.clone().unwrap_or_else(|| stable_id("group", name));
     let ids = team.groups.iter();
-    ids.map(|(name, group)| (name.as_str(), id(name, group)))
-        .collect()
+    ids.map(|(name, group)| (name.as_str(), id(name, group))).collect()
 }
 
 /// Groups of one user each, for those who name no primary group. Empty: a primary group needs no member list.
@@ -334,12 +311,8 @@ fn private_groups(team: &Team) -> Vec<Item> {
         })
         .map(|(name, user)| {
             let id = stable_id("private", name);
-            let group = document::Group {
-                id: id.clone(),
-                name: name.clone(),
-                gid: user.uid,
-                members: Vec::new(),
-            };
+            let group =
+                document::Group { id: id.clone(), name: name.clone(), gid: user.uid, members: Vec::new() };
             item(&id, &group)
         })
         .collect()
@@ -360,22 +333,15 @@ fn settings(team: &Team) -> document::Settings {
         certificate_only: given.certificate_only.unwrap_or(default.certificate_only),
         removal: document::Removal {
             homes: removal.homes.unwrap_or(HomeRemoval::Keep),
-            grace: removal
-                .grace
-                .map_or(default.removal.grace, |time| time.as_secs()),
+            grace: removal.grace.map_or(default.removal.grace, |time| time.as_secs()),
         },
-        report_interval: given
-            .report_interval
-            .map_or(default.report_interval, |time| time.as_secs()),
+        report_interval: given.report_interval.map_or(default.report_interval, |time| time.as_secs()),
         empty: given.empty,
     }
 }
 
 fn item<T: Serialize>(id: &str, value: &T) -> Item {
-    Item {
-        id: id.to_owned(),
-        json: json(value),
-    }
+    Item { id: id.to_owned(), json: json(value) }
 }
 
 pub(crate) fn json<T: Serialize>(value: &T) -> String {

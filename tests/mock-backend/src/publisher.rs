@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use hostward_protocol::document::Kind;
 use serde::{Deserialize, Serialize};
 
-use crate::documents::{self, Documents, Flaws, Shards};
 use crate::digest::sha256_hex;
+use crate::documents::{self, Documents, Flaws, Shards};
 use crate::faults::{Fault, Faults};
 use crate::file::{self, Access, FileError};
 use crate::keys::Role;
@@ -75,8 +75,10 @@ pub struct View {
     pub timestamp: Bytes,
     /// Its strong entity tag, quotes included.
     pub etag: String,
-    /// Everything else by its path in the repository.
-    pub files: HashMap<String, Bytes>,
+    /// All other metadata by file name.
+    pub metadata: HashMap<String, Bytes>,
+    /// Targets by SHA-256 and name.
+    pub targets: Arc<HashMap<String, Bytes>>,
     /// Target names with length and SHA-256.
     pub contents: Vec<(String, u64, String)>,
     /// Version and SHA-256 of every root.
@@ -141,10 +143,7 @@ impl Publisher {
         let repository = Repository::open(&source.state, source.lifetimes, now)?;
         let documents = repository.documents();
         let mut publisher = Publisher {
-            authorities: (
-                Ca::User.public_line(&source.state)?,
-                Ca::Host.public_line(&source.state)?,
-            ),
+            authorities: (Ca::User.public_line(&source.state)?, Ca::Host.public_line(&source.state)?),
             shards: Shards::of(documents.keys()),
             source,
             repository,
@@ -185,12 +184,7 @@ impl Publisher {
     }
 
     /// Publishes what holds now, as a new version where that differs from the last one or `always`.
-    pub fn publish(
-        &mut self,
-        faults: &Faults,
-        always: bool,
-        now: DateTime<Utc>,
-    ) -> Result<(), PublishError> {
+    pub fn publish(&mut self, faults: &Faults, always: bool, now: DateTime<Utc>) -> Result<(), PublishError> {
         let (signing, flaws) = wrong_on_purpose(faults);
         let shards = Shards::choose(&self.policy, self.shards);
         let documents = documents::assemble(&self.policy, &self.ssh_lists(), shards, &flaws);
@@ -260,7 +254,8 @@ impl Publisher {
             version,
             timestamp: served.timestamp.clone(),
             etag: format!("\"{}\"", &sha256_hex(&served.timestamp)[..32]),
-            files: self.repository.files(newest_root),
+            metadata: self.repository.metadata_files(newest_root),
+            targets: self.repository.target_files(),
             contents: contents
                 .map(|(name, (length, sha256))| (name.clone(), *length, sha256.clone()))
                 .collect(),
@@ -281,10 +276,7 @@ impl Publisher {
 }
 
 fn parse(source: &Source, text: &str) -> Result<Policy, PublishError> {
-    Policy::parse(text).map_err(|error| PublishError::Team {
-        path: source.team.clone(),
-        source: error,
-    })
+    Policy::parse(text).map_err(|error| PublishError::Team { path: source.team.clone(), source: error })
 }
 
 /// A state directory is of one project for ever, and remembers where its team file is.

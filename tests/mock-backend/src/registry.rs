@@ -118,9 +118,7 @@ impl Registry {
     /// A host by id, host name or canonical name, where that is unambiguous.
     pub fn find(&self, name: &str) -> Option<&Host> {
         let named = |host: &&Host| {
-            host.id == name
-                || host.info.hostname == name
-                || host.info.canonical_name.as_deref() == Some(name)
+            host.id == name || host.info.hostname == name || host.info.canonical_name.as_deref() == Some(name)
         };
         let mut found = self.hosts.values().filter(named);
         let first = found.next()?;
@@ -188,12 +186,7 @@ impl Registry {
     }
 
     /// Replaces what a host says of itself.
-    pub fn describe(
-        &mut self,
-        id: &str,
-        info: HostInfo,
-        now: DateTime<Utc>,
-    ) -> Result<(), RegistryError> {
+    pub fn describe(&mut self, id: &str, info: HostInfo, now: DateTime<Utc>) -> Result<(), RegistryError> {
         let Some(host) = self.hosts.get(id) else {
             return Ok(());
         };
@@ -245,16 +238,12 @@ fn read_all<T: serde::de::DeserializeOwned>(directory: &Path) -> Result<Vec<T>, 
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RegistryError> {
-    serde_json::from_slice(&file::read(path)?).map_err(|source| RegistryError::Foreign {
-        path: path.to_owned(),
-        source,
-    })
+    serde_json::from_slice(&file::read(path)?)
+        .map_err(|source| RegistryError::Foreign { path: path.to_owned(), source })
 }
 
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), RegistryError> {
-    let text = serde_json::to_vec_pretty(value).map_err(|source| RegistryError::Foreign {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = serde_json::to_vec_pretty(value)
+        .map_err(|source| RegistryError::Foreign { path: path.to_owned(), source })?;
     Ok(file::replace(path, &text, Access::Owner)?)
 }

@@ -7,6 +7,7 @@ mod disk;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -58,11 +59,7 @@ pub struct Lifetimes {
 impl Default for Lifetimes {
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(86_400);
-        Lifetimes {
-            timestamp: DAY,
-            content: 30 * DAY,
-            root: 365 * DAY,
-        }
+        Lifetimes { timestamp: DAY, content: 30 * DAY, root: 365 * DAY }
     }
 }
 
@@ -83,9 +80,7 @@ pub struct Signing {
 
 impl Signing {
     fn spoils(&self, role: Role) -> bool {
-        [&self.wrong_key, &self.below_threshold, &self.expired]
-            .into_iter()
-            .any(|roles| roles.contains(&role))
+        [&self.wrong_key, &self.below_threshold, &self.expired].into_iter().any(|roles| roles.contains(&role))
     }
 }
 
@@ -115,7 +110,10 @@ pub struct Repository {
     /// A root after the newest one, wrong on purpose and not for ever.
     spoiled_root: Option<Bytes>,
     versions: BTreeMap<u64, Version>,
+    /// Targets by SHA-256.
     blobs: HashMap<String, Bytes>,
+    /// Targets by SHA-256 and name, as they are asked for. Shared with whoever serves them.
+    files: Arc<HashMap<String, Bytes>>,
     lifetimes: Lifetimes,
 }
 
@@ -133,6 +131,7 @@ impl Repository {
             spoiled_root: None,
             versions: BTreeMap::new(),
             blobs: HashMap::new(),
+            files: Arc::default(),
             lifetimes,
         };
         repository.load()?;
@@ -210,14 +209,9 @@ impl Repository {
         let timestamp = head(Role::Timestamp, self.lifetimes.timestamp);
         let timestamp = metadata::pointer(Role::Timestamp, timestamp, Role::Snapshot, &snapshot);
         let timestamp = self.signed(Role::Timestamp, &timestamp, &keys, signing)?;
-        let version = Version {
-            timestamp,
-            snapshot,
-            targets,
-            contents,
-            signed: now,
-        };
+        let version = Version { timestamp, snapshot, targets, contents, signed: now };
         self.store_version(number, &version)?;
+        self.list_targets(&version.contents);
         self.versions.insert(number, version);
         self.prune();
         self.spoil_root(signing, now)?;
@@ -233,8 +227,13 @@ impl Repository {
         self.append_root(keys, now)
     }
 
-    /// Every file of the repository but `timestamp.json`, by its path in it; roots up to `newest_root`.
-    pub fn files(&self, newest_root: Option<u64>) -> HashMap<String, Bytes> {
+    /// All targets that are served, by SHA-256 and name.
+    pub fn target_files(&self) -> Arc<HashMap<String, Bytes>> {
+        Arc::clone(&self.files)
+    }
+
+    /// All metadata but `timestamp.json`, by file name; roots up to `newest_root`.
+    pub fn metadata_files(&self, newest_root: Option<u64>) -> HashMap<String, Bytes> {
         let mut files = HashMap::new();
         let roots = self.roots.iter().map(|root| &root.bytes);
         for (number, bytes) in (1..).zip(roots.chain(&self.spoiled_root)) {
@@ -245,21 +244,25 @@ impl Repository {
         for (number, version) in &self.versions {
             files.insert(format!("{number}.snapshot.json"), version.snapshot.clone());
             files.insert(format!("{number}.targets.json"), version.targets.clone());
-            for (name, (_, sha256)) in &version.contents {
-                if let Some(bytes) = self.blobs.get(sha256) {
-                    files.insert(format!("targets/{sha256}.{name}"), bytes.clone());
-                }
-            }
         }
         files
     }
 
+    /// Makes the targets of a version available by name.
+    fn list_targets(&mut self, contents: &BTreeMap<String, (u64, String)>) {
+        for (name, (_, sha256)) in contents {
+            let file = format!("{sha256}.{name}");
+            if let Some(bytes) = self.blobs.get(sha256)
+                && !self.files.contains_key(&file)
+            {
+                Arc::make_mut(&mut self.files).insert(file, bytes.clone());
+            }
+        }
+    }
+
     fn append_root(&mut self, keys: RoleKeys, now: DateTime<Utc>) -> Result<u64, RepositoryError> {
         let version = self.roots.len() as u64 + 1;
-        let head = Head {
-            version,
-            expires: expiry(now, self.lifetimes.root, false),
-        };
+        let head = Head { version, expires: expiry(now, self.lifetimes.root, false) };
         let body = metadata::root(head, &keys, &self.ring)?;
         let message = metadata::canonical(&body);
         let mut signers: Vec<&String> = Vec::new();
@@ -275,11 +278,7 @@ impl Repository {
         }
         let bytes = Bytes::from(metadata::envelope(&body, &signatures));
         self.store_root(version, &bytes)?;
-        self.roots.push(Root {
-            bytes,
-            keys,
-            expires: head.expires,
-        });
+        self.roots.push(Root { bytes, keys, expires: head.expires });
         Ok(version)
     }
 

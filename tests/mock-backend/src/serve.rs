@@ -1,5 +1,6 @@
 //! `serve`: runs until it is told to stop.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -58,16 +59,22 @@ async fn until_stopped(options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::start(options).await?;
-    let view = server.backend().view();
-    println!("project {}, policy version {}", view.project, view.version);
-    println!("serving {} at {}", server.url, server.address);
-    println!("its CA: {}", server.ca_path.display());
-    for (name, arguments) in server.backend().faults().shown() {
-        println!("fault on: {name} {arguments}");
-    }
+    // Whoever started it may not be listening.
+    let _ = announce(&server);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+fn announce(server: &Server) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    let view = server.backend().view();
+    writeln!(out, "project {}, policy version {}", view.project, view.version)?;
+    for (name, arguments) in server.backend().faults().shown() {
+        writeln!(out, "fault on: {name} {arguments}")?;
+    }
+    writeln!(out, "its CA: {}", server.ca_path.display())?;
+    writeln!(out, "serving {} at {}", server.url, server.address)
 }

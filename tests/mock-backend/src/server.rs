@@ -68,9 +68,7 @@ impl Server {
         allow_many_descriptors();
         let listener = TcpListener::bind(options.listen).await;
         let listener = listener.map_err(|e| StartError::Listen(options.listen, e))?;
-        let address = listener
-            .local_addr()
-            .map_err(|e| StartError::Listen(options.listen, e))?;
+        let address = listener.local_addr().map_err(|e| StartError::Listen(options.listen, e))?;
         let tls = ServerTls::open(&state, &certificate_names(&options, address), Utc::now())?;
         let ca_path = tls.ca_path.clone();
         let team = options.source.team.clone();
@@ -78,11 +76,7 @@ impl Server {
         let backend = Arc::new(Backend::open(options, address, Utc::now())?);
         let control = state.join(control::SOCKET);
         let control_listener = listen_for_commands(&control)?;
-        file::replace(
-            &state.join("address"),
-            format!("{address}\n").as_bytes(),
-            Access::Everybody,
-        )?;
+        file::replace(&state.join("address"), format!("{address}\n").as_bytes(), Access::Everybody)?;
         file::replace(
             &state.join("team-file"),
             std::path::absolute(&team).unwrap_or(team).as_os_str().as_encoded_bytes(),
@@ -129,8 +123,7 @@ impl Drop for Server {
 fn lock(state: &Path) -> Result<Flock<std::fs::File>, StartError> {
     let path = state.join("lock");
     let file = std::fs::File::create(&path).map_err(|e| FileError::new("make", &path, e))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| StartError::Busy(state.to_owned()))
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| StartError::Busy(state.to_owned()))
 }
 
 /// Ten thousand hosts that wait are ten thousand connections.
@@ -179,10 +172,7 @@ async fn follow_file(mut watch: FileWatch, backend: Arc<Backend>) {
         let reloaded = tokio::task::spawn_blocking(move || match backend.reload() {
             Ok((version, true)) => note(&format!("published version {version}")),
             Ok((_, false)) => {}
-            Err(error) => note(&format!(
-                "{}\nthe policy before it stays in force",
-                chain(&error)
-            )),
+            Err(error) => note(&format!("{}\nthe policy before it stays in force", chain(&error))),
         });
         let _ = reloaded.await;
     }

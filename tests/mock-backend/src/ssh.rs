@@ -114,33 +114,18 @@ pub fn random_serial() -> u64 {
 }
 
 /// Signs a public key; returns the line of a `-cert.pub` file.
-pub fn sign(
-    state: &Path,
-    ca: Ca,
-    public_key: &Path,
-    certificate: &Certificate,
-) -> Result<String, SshError> {
+pub fn sign(state: &Path, ca: Ca, public_key: &Path, certificate: &Certificate) -> Result<String, SshError> {
     let text = file::read_text(public_key)?;
-    let key = PublicKey::from_openssh(&text).map_err(|source| SshError::NotAKey {
-        path: public_key.to_owned(),
-        source,
-    })?;
+    let key = PublicKey::from_openssh(&text)
+        .map_err(|source| SshError::NotAKey { path: public_key.to_owned(), source })?;
     let signer = ca.private_key(state)?;
     build(&key, &signer, certificate).map_err(SshError::Sign)
 }
 
-fn build(
-    key: &PublicKey,
-    signer: &PrivateKey,
-    certificate: &Certificate,
-) -> Result<String, ssh_key::Error> {
+fn build(key: &PublicKey, signer: &PrivateKey, certificate: &Certificate) -> Result<String, ssh_key::Error> {
     let nonce: [u8; 32] = random();
-    let mut builder = Builder::new(
-        nonce,
-        key.key_data().clone(),
-        certificate.valid_after,
-        certificate.valid_before,
-    )?;
+    let mut builder =
+        Builder::new(nonce, key.key_data().clone(), certificate.valid_after, certificate.valid_before)?;
     builder.serial(certificate.serial)?;
     builder.key_id(certificate.key_id.as_str())?;
     builder.cert_type(if certificate.host { CertType::Host } else { CertType::User })?;

@@ -289,8 +289,7 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<
         toml::Value::String(text) => text,
         _ => return Err(D::Error::custom("expected a date and time")),
     };
-    let parsed = DateTime::parse_from_rfc3339(&text).map_err(|error| {
-        D::Error::custom(format!("not a date and time with a zone: {error}"))
-    })?;
+    let parsed = DateTime::parse_from_rfc3339(&text)
+        .map_err(|error| D::Error::custom(format!("not a date and time with a zone: {error}")))?;
     Ok(Some(parsed.to_utc()))
 }

@@ -61,10 +61,7 @@ impl Authority {
         set_validity(&mut params, now - TimeDelta::days(1), now + TimeDelta::days(3650));
         let certificate = params.self_signed(&key)?.pem();
         let issuer = Issuer::new(params, key);
-        Ok(Authority {
-            issuer,
-            certificate,
-        })
+        Ok(Authority { issuer, certificate })
     }
 
     fn issue(
@@ -108,10 +105,7 @@ impl ServerTls {
     /// Certificates for `names` (DNS names and addresses), of the CA in `STATE/tls`, made where there is none.
     pub fn open(state: &Path, names: &[String], now: DateTime<Utc>) -> Result<ServerTls, TlsError> {
         let directory = state.join("tls");
-        let wrap = |source| TlsError::Certificate {
-            directory: directory.clone(),
-            source,
-        };
+        let wrap = |source| TlsError::Certificate { directory: directory.clone(), source };
         file::make_private_dir(&directory)?;
         let (ca_path, key_path) = (directory.join("ca.pem"), directory.join("ca.key"));
         let known = ca_path.exists() && key_path.exists();
@@ -132,9 +126,8 @@ impl ServerTls {
         let (yesterday, later) = (now - TimeDelta::days(1), now + TimeDelta::days(90));
         let elsewhere = ["elsewhere.invalid".to_owned()];
         let valid = authority.issue(names, yesterday, later).map_err(wrap)?;
-        let expired = authority
-            .issue(names, now - TimeDelta::days(30), now - TimeDelta::days(2))
-            .map_err(wrap)?;
+        let expired =
+            authority.issue(names, now - TimeDelta::days(30), now - TimeDelta::days(2)).map_err(wrap)?;
         let other_ca = stranger.issue(names, yesterday, later).map_err(wrap)?;
         let other_name = authority.issue(&elsewhere, yesterday, later).map_err(wrap)?;
         Ok(ServerTls {

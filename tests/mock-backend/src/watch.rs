@@ -23,10 +23,7 @@ pub struct FileWatch {
 impl FileWatch {
     /// Begins to watch. Needs a tokio runtime.
     pub fn new(path: &Path) -> Result<FileWatch, WatchError> {
-        let wrap = |source: std::io::Error| WatchError {
-            path: path.to_owned(),
-            source,
-        };
+        let wrap = |source: std::io::Error| WatchError { path: path.to_owned(), source };
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),

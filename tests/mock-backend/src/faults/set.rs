@@ -128,10 +128,7 @@ pub fn parse(name: &str, arguments: &[String]) -> Result<Fault, FaultError> {
     let Some((_, takes, _)) = TABLE.iter().find(|(known, _, _)| *known == name) else {
         return Err(FaultError::UnknownName(name.to_owned()));
     };
-    let mut given = Arguments {
-        fault: name,
-        pairs: BTreeMap::new(),
-    };
+    let mut given = Arguments { fault: name, pairs: BTreeMap::new() };
     for argument in arguments {
         let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
         given.pairs.insert(key, value);
@@ -139,11 +136,9 @@ pub fn parse(name: &str, arguments: &[String]) -> Result<Fault, FaultError> {
     let fault = given.fault()?;
     match given.pairs.into_keys().next() {
         None => Ok(fault),
-        Some(argument) => Err(FaultError::UnknownArgument {
-            fault: name.to_owned(),
-            argument: argument.to_owned(),
-            takes,
-        }),
+        Some(argument) => {
+            Err(FaultError::UnknownArgument { fault: name.to_owned(), argument: argument.to_owned(), takes })
+        }
     }
 }
 
@@ -155,59 +150,33 @@ struct Arguments<'a> {
 impl Arguments<'_> {
     fn fault(&mut self) -> Result<Fault, FaultError> {
         Ok(match self.fault {
-            "delay" => Fault::Delay {
-                time: Duration::from_millis(self.needed("ms")?),
-                scope: self.scope()?,
-            },
+            "delay" => Fault::Delay { time: Duration::from_millis(self.needed("ms")?), scope: self.scope()? },
             "status" => Fault::Status {
                 code: self.status()?,
                 retry_after: self.optional("retry-after")?,
                 scope: self.scope()?,
             },
-            "unauthorized" => Fault::Unauthorized {
-                code: self.code()?,
-                scope: self.scope()?,
-            },
-            "cut" => Fault::Cut {
-                after: self.optional("after")?,
-                scope: self.scope()?,
-            },
-            "close" => Fault::Close {
-                scope: self.scope()?,
-            },
-            "endless" => Fault::Endless {
-                scope: self.scope()?,
-            },
-            "garbage" => Fault::Garbage {
-                scope: self.scope()?,
-            },
-            "redirect" => Fault::Redirect {
-                to: self.needed("to")?,
-                scope: self.scope()?,
-            },
+            "unauthorized" => Fault::Unauthorized { code: self.code()?, scope: self.scope()? },
+            "cut" => Fault::Cut { after: self.optional("after")?, scope: self.scope()? },
+            "close" => Fault::Close { scope: self.scope()? },
+            "endless" => Fault::Endless { scope: self.scope()? },
+            "garbage" => Fault::Garbage { scope: self.scope()? },
+            "redirect" => Fault::Redirect { to: self.needed("to")?, scope: self.scope()? },
             "no-wait" => Fault::NoWait,
-            "clock" => Fault::Clock {
-                offset: self.needed("offset")?,
-            },
+            "clock" => Fault::Clock { offset: self.needed("offset")? },
             "tls-expired" => Fault::TlsExpired,
             "tls-other-ca" => Fault::TlsOtherCa,
             "tls-other-name" => Fault::TlsOtherName,
-            "withhold-roots" => Fault::WithholdRoots {
-                newest: self.optional("newest")?.unwrap_or(1),
-            },
-            "replay" => Fault::Replay {
-                version: self.needed("version")?,
-            },
+            "withhold-roots" => Fault::WithholdRoots { newest: self.optional("newest")?.unwrap_or(1) },
+            "replay" => Fault::Replay { version: self.needed("version")? },
             "same-version" => Fault::SameVersion,
             "wrong-key" => Fault::WrongKey { role: self.role()? },
             "below-threshold" => Fault::BelowThreshold { role: self.role()? },
             "expired" => Fault::Expired { role: self.role()? },
-            "old-keys" => Fault::OldKeys {
-                root: self.optional("root")?.unwrap_or(1),
-            },
-            "wrong-project" => Fault::WrongProject {
-                id: self.optional("id")?.unwrap_or_else(|| "another".into()),
-            },
+            "old-keys" => Fault::OldKeys { root: self.optional("root")?.unwrap_or(1) },
+            "wrong-project" => {
+                Fault::WrongProject { id: self.optional("id")?.unwrap_or_else(|| "another".into()) }
+            }
             "missing-target" => Fault::MissingTarget { name: self.name()? },
             "cut-target" => Fault::CutTarget { name: self.name()? },
             "long-target" => Fault::LongTarget { name: self.name()? },
@@ -218,10 +187,7 @@ impl Arguments<'_> {
         })
     }
 
-    fn optional<T: std::str::FromStr>(
-        &mut self,
-        argument: &'static str,
-    ) -> Result<Option<T>, FaultError> {
+    fn optional<T: std::str::FromStr>(&mut self, argument: &'static str) -> Result<Option<T>, FaultError> {
         let Some(value) = self.pairs.remove(argument) else {
             return Ok(None);
         };
@@ -232,26 +198,16 @@ impl Arguments<'_> {
     }
 
     fn needed<T: std::str::FromStr>(&mut self, argument: &'static str) -> Result<T, FaultError> {
-        self.optional(argument)?.ok_or_else(|| FaultError::Missing {
-            fault: self.fault.to_owned(),
-            argument,
-        })
+        self.optional(argument)?.ok_or_else(|| FaultError::Missing { fault: self.fault.to_owned(), argument })
     }
 
     fn bad(&self, argument: &'static str, value: &str) -> FaultError {
-        FaultError::BadValue {
-            fault: self.fault.to_owned(),
-            argument,
-            value: value.to_owned(),
-        }
+        FaultError::BadValue { fault: self.fault.to_owned(), argument, value: value.to_owned() }
     }
 
     fn scope(&mut self) -> Result<Scope, FaultError> {
         let count: Option<u64> = self.optional("count")?;
-        Ok(Scope {
-            path: self.optional("path")?,
-            left: count.map(|count| Arc::new(AtomicU64::new(count))),
-        })
+        Ok(Scope { path: self.optional("path")?, left: count.map(|count| Arc::new(AtomicU64::new(count))) })
     }
 
     fn status(&mut self) -> Result<u16, FaultError> {

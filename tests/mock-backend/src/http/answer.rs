@@ -28,12 +28,7 @@ impl Refused {
             Code::ClockSkew => (StatusCode::UNAUTHORIZED, "clocks differ"),
             Code::BadRequest => (StatusCode::BAD_REQUEST, "bad request"),
         };
-        Refused {
-            status,
-            kind: code.uri(),
-            title,
-            detail: detail.into(),
-        }
+        Refused { status, kind: code.uri(), title, detail: detail.into() }
     }
 
     /// A problem that its status says all about.
@@ -55,10 +50,7 @@ impl Refused {
     /// The backend itself failed.
     pub(super) fn internal(error: &dyn std::error::Error) -> Refused {
         crate::note(&format!("a request failed: {}", crate::chain(error)));
-        Refused::plain(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the backend failed; its log says why",
-        )
+        Refused::plain(StatusCode::INTERNAL_SERVER_ERROR, "the backend failed; its log says why")
     }
 }
 

@@ -48,9 +48,7 @@ pub(super) async fn before(faults: &[Fault], path: &str) -> Result<Option<Respon
     for fault in faults {
         match fault {
             Fault::Close { .. } => return Err(Closed),
-            Fault::Status {
-                code, retry_after, ..
-            } => return Ok(Some(status(*code, *retry_after))),
+            Fault::Status { code, retry_after, .. } => return Ok(Some(status(*code, *retry_after))),
             Fault::Unauthorized { code, .. } => {
                 let refused = Refused::new(*code, "refused on purpose");
                 return Ok(Some(refused.with_status(StatusCode::UNAUTHORIZED).into_response()));
@@ -96,9 +94,7 @@ pub(super) async fn after(faults: &[Fault], response: Response) -> Result<Respon
             Fault::Cut { after, .. } => cut(response, *after).await?,
             Fault::Endless { .. } => endless(response),
             Fault::Garbage { .. } => replaced(response, |_| Bytes::from(vec![0xfe; 512])).await?,
-            Fault::CutTarget { .. } => {
-                replaced(response, |body| body.slice(..body.len() / 2)).await?
-            }
+            Fault::CutTarget { .. } => replaced(response, |body| body.slice(..body.len() / 2)).await?,
             Fault::LongTarget { .. } => {
                 replaced(response, |body| [body.as_ref(), b"          "].concat().into()).await?
             }
@@ -114,10 +110,7 @@ async fn body(response: Response) -> Result<(axum::http::response::Parts, Bytes)
     Ok((parts, bytes))
 }
 
-async fn replaced(
-    response: Response,
-    change: impl FnOnce(Bytes) -> Bytes,
-) -> Result<Response, Closed> {
+async fn replaced(response: Response, change: impl FnOnce(Bytes) -> Bytes) -> Result<Response, Closed> {
     let (mut parts, bytes) = body(response).await?;
     parts.headers.remove(CONTENT_LENGTH);
     Ok(Response::from_parts(parts, Body::from(change(bytes))))

@@ -49,10 +49,8 @@ pub(super) async fn enroll(
     let enrolled = backend.registry().enroll(applicant, backend.clock());
     match enrolled.map_err(|error| Refused::internal(&error))? {
         Enrolled::Host(host_id) => {
-            let answer = EnrollResponse {
-                host_id,
-                repository: format!("v1/projects/{}/tuf/", enroll.project),
-            };
+            let answer =
+                EnrollResponse { host_id, repository: format!("v1/projects/{}/tuf/", enroll.project) };
             Ok((StatusCode::CREATED, json(&answer)).into_response())
         }
         Enrolled::Refused(refusal) => Err(token_refused(refusal)),
@@ -144,10 +142,7 @@ impl Received {
 
     /// A request without a body.
     pub(super) fn bare(parts: Parts) -> Received {
-        Received {
-            parts,
-            body: Bytes::new(),
-        }
+        Received { parts, body: Bytes::new() }
     }
 
     fn json<T: DeserializeOwned>(&self) -> Result<T, Refused> {
@@ -165,7 +160,8 @@ impl Received {
         let text = value.to_str().ok();
         let text = text.filter(|text| !text.is_empty() && text.len() <= MAX_IDEMPOTENCY_KEY);
         text.map(|text| Some(text.to_owned())).ok_or_else(|| {
-            let detail = format!("`{IDEMPOTENCY_KEY}` must have 1 to {MAX_IDEMPOTENCY_KEY} characters of ASCII");
+            let detail =
+                format!("`{IDEMPOTENCY_KEY}` must have 1 to {MAX_IDEMPOTENCY_KEY} characters of ASCII");
             Refused::new(Code::BadRequest, detail)
         })
     }

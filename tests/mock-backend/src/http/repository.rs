@@ -57,7 +57,7 @@ pub(super) async fn metadata(
     request: Request<Body>,
 ) -> Result<Response, Refused> {
     admit(&backend, &project, request)?;
-    immutable(&backend, &name)
+    immutable(backend.view().metadata.get(&name))
 }
 
 pub(super) async fn target(
@@ -66,12 +66,11 @@ pub(super) async fn target(
     request: Request<Body>,
 ) -> Result<Response, Refused> {
     admit(&backend, &project, request)?;
-    immutable(&backend, &format!("targets/{name}"))
+    immutable(backend.view().targets.get(&name))
 }
 
-fn immutable(backend: &Backend, name: &str) -> Result<Response, Refused> {
-    let view = backend.view();
-    let Some(bytes) = view.files.get(name) else {
+fn immutable(found: Option<&Bytes>) -> Result<Response, Refused> {
+    let Some(bytes) = found else {
         let detail = "the repository has no such file";
         return Err(Refused::plain(StatusCode::NOT_FOUND, detail));
     };

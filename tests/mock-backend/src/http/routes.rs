@@ -32,41 +32,17 @@ enum Operation {
 
 /// The API as a table; the router has nothing else.
 pub const ROUTES: &[Route] = &[
-    Route {
-        method: "GET",
-        path: "/v1/health",
-        operation: Operation::Health,
-    },
-    Route {
-        method: "POST",
-        path: "/v1/enroll",
-        operation: Operation::Enroll,
-    },
-    Route {
-        method: "PUT",
-        path: "/v1/hosts/self",
-        operation: Operation::Describe,
-    },
-    Route {
-        method: "DELETE",
-        path: "/v1/hosts/self",
-        operation: Operation::Leave,
-    },
-    Route {
-        method: "POST",
-        path: "/v1/hosts/self/report",
-        operation: Operation::Report,
-    },
+    Route { method: "GET", path: "/v1/health", operation: Operation::Health },
+    Route { method: "POST", path: "/v1/enroll", operation: Operation::Enroll },
+    Route { method: "PUT", path: "/v1/hosts/self", operation: Operation::Describe },
+    Route { method: "DELETE", path: "/v1/hosts/self", operation: Operation::Leave },
+    Route { method: "POST", path: "/v1/hosts/self/report", operation: Operation::Report },
     Route {
         method: "GET",
         path: "/v1/projects/{project}/tuf/timestamp.json",
         operation: Operation::Timestamp,
     },
-    Route {
-        method: "GET",
-        path: "/v1/projects/{project}/tuf/{metadata}",
-        operation: Operation::Metadata,
-    },
+    Route { method: "GET", path: "/v1/projects/{project}/tuf/{metadata}", operation: Operation::Metadata },
     Route {
         method: "GET",
         path: "/v1/projects/{project}/tuf/targets/{target}",

@@ -50,13 +50,7 @@ impl Registry {
         };
         let directory = self.report_directory(host);
         file::make_private_dir(&directory)?;
-        let stored = StoredReport {
-            number,
-            host: host.to_owned(),
-            received: now,
-            idempotency_key,
-            report,
-        };
+        let stored = StoredReport { number, host: host.to_owned(), received: now, idempotency_key, report };
         write(&directory.join(format!("{number:012}.json")), &stored)?;
         for path in paths.iter().rev().skip(KEPT_REPORTS - 1) {
             std::fs::remove_file(path).map_err(|e| FileError::new("remove", path, e))?;

@@ -1,6 +1,7 @@
 //! The repository on disk.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -56,6 +57,7 @@ impl Repository {
                     self.blobs.insert(sha256.clone(), Bytes::from(bytes));
                 }
             }
+            self.list_targets(&version.contents);
             self.versions.insert(number, version);
         }
         Ok(())
@@ -84,9 +86,7 @@ impl Repository {
             timestamp: file::read(&path)?.into(),
             snapshot: file::read(&self.metadata_path(number, "snapshot"))?.into(),
             targets: targets.into(),
-            contents: listed
-                .map(|(name, target)| (name, (target.length, target.hashes.sha256)))
-                .collect(),
+            contents: listed.map(|(name, target)| (name, (target.length, target.hashes.sha256))).collect(),
             signed: signed.map_or(DateTime::UNIX_EPOCH, DateTime::from),
         })
     }
@@ -106,11 +106,7 @@ impl Repository {
     }
 
     /// The timestamp last: with it the version is there.
-    pub(super) fn store_version(
-        &self,
-        number: u64,
-        version: &Version,
-    ) -> Result<(), RepositoryError> {
+    pub(super) fn store_version(&self, number: u64, version: &Version) -> Result<(), RepositoryError> {
         for (role, bytes) in [
             ("targets", &version.targets),
             ("snapshot", &version.snapshot),
@@ -136,8 +132,7 @@ impl Repository {
         }
         let versions = self.versions.values();
         let contents = versions.flat_map(|version| version.contents.values());
-        let used: std::collections::HashSet<&str> =
-            contents.map(|(_, sha256)| sha256.as_str()).collect();
+        let used: std::collections::HashSet<&str> = contents.map(|(_, sha256)| sha256.as_str()).collect();
         let directory = self.blob_directory();
         self.blobs.retain(|sha256, _| {
             let keep = used.contains(sha256.as_str());
@@ -146,6 +141,9 @@ impl Repository {
             }
             keep
         });
+        let blobs = &self.blobs;
+        let kept = |file: &str| file.split_once('.').is_some_and(|(sha256, _)| blobs.contains_key(sha256));
+        Arc::make_mut(&mut self.files).retain(|file, _| kept(file));
     }
 
     fn metadata_path(&self, number: u64, role: &str) -> PathBuf {
@@ -163,8 +161,5 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T,
 }
 
 fn foreign(path: &Path, source: serde_json::Error) -> RepositoryError {
-    RepositoryError::Foreign {
-        path: path.to_owned(),
-        source,
-    }
+    RepositoryError::Foreign { path: path.to_owned(), source }
 }

@@ -1,0 +1,16 @@
+//! The backend on a real socket, asked by clients that share no code with it: `tough` for the
+//! repository, `reqwest` for the rest.
+
+#![allow(clippy::unwrap_used)]
+
+mod command_line;
+mod credentials;
+mod enrollment;
+mod hosts;
+mod misbehaviour;
+mod openapi;
+mod polling;
+mod repository;
+mod signing_faults;
+mod ssh;
+mod support;
