@@ -1,37 +1,37 @@
 //! One test on several releases.
 
-/// Makes a module called like each function, with one test a release, so that a failure names both:
+/// Makes one test a release of each function that takes a [`crate::Release`], in a module of its name, so that a
+/// failure names both:
 ///
 /// ```ignore
-/// on_each_release! {
-///     /// What is promised.
-///     fn something_holds(release) { … }
-/// }
+/// on_each_release!(something_holds, something_else_holds);
+///
+/// /// What is promised.
+/// fn something_holds(release: Release) { … }
 /// ```
 #[macro_export]
 macro_rules! on_each_release {
-    ($($(#[$meta:meta])* fn $name:ident($release:ident) $body:block)+) => {$(
-        $(#[$meta])*
+    ($($name:ident),+ $(,)?) => {$(
         mod $name {
-            #[allow(unused_imports, reason = "whatever the test uses")]
-            use super::*;
-
-            fn check($release: $crate::Release) $body
-
             #[test]
             fn bullseye() {
-                check($crate::Release::Bullseye);
+                super::$name($crate::Release::Bullseye);
             }
 
             #[test]
             fn bookworm() {
-                check($crate::Release::Bookworm);
+                super::$name($crate::Release::Bookworm);
             }
 
             #[test]
             fn trixie() {
-                check($crate::Release::Trixie);
+                super::$name($crate::Release::Trixie);
             }
         }
     )+};
+    // The functions in place; rustfmt does not look into such a call.
+    ($($(#[$meta:meta])* fn $name:ident($release:ident) $body:block)+) => {
+        $($(#[$meta])* fn $name($release: $crate::Release) $body)+
+        $crate::on_each_release!($($name),+);
+    };
 }

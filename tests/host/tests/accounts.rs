@@ -6,6 +6,13 @@ use hostward_host_tests::{
     Fixture, Host, Lab, Release, SOON, TEAM, Terminal, edited, new_lab, on_each_release, wait_for,
 };
 
+on_each_release!(
+    every_program_sees_managed_people_with_services_stopped_too,
+    homes_are_made_at_the_first_login_and_local_people_are_left_alone,
+    changes_are_seen_by_processes_that_run_already,
+    nscd_learns_of_each_change,
+);
+
 /// Everything of hostward that can be stopped.
 const UNITS: &str = "hostward.service hostward.socket hostward-apply.service hostward-apply.socket \
                      hostward-drift.timer hostward-drift.service";
@@ -23,7 +30,10 @@ fn assert_served(fixture: &Fixture<'_>) {
     let alice = "alice:*:70001:70001:Alice Adams:/home/alice:/bin/bash\n";
     assert_eq!(host.ok("getent passwd alice"), alice);
     assert_eq!(host.ok("getent passwd 70001"), alice);
-    assert_eq!(host.ok("getent group staff"), "staff:*:71001:alice,bob\n".replace('*', &group_password(host)));
+    assert_eq!(
+        host.ok("getent group staff"),
+        "staff:*:71001:alice,bob\n".replace('*', &group_password(host))
+    );
     assert_eq!(host.ok("getent group 71002 | cut -d: -f1,3,4"), "admins:71002:alice\n");
     let shadow = host.ok("getent shadow alice");
     assert_eq!(shadow.split(':').take(2).collect::<Vec<_>>(), ["alice", "*"], "{shadow}");
@@ -78,126 +88,127 @@ fn assert_usable(fixture: &Fixture<'_>) {
     assert!(!fixture.ssh_as("mallory").run("true").success());
 }
 
-on_each_release! {
-    /// The whole way with both services running, and again with nothing of hostward running at all.
-    fn every_program_sees_managed_people_with_services_stopped_too(release) {
-        let lab = new_lab();
-        let fixture = Fixture::enrolled(&lab, release);
-        let session = fixture.session("bob", Terminal::Yes, "true");
-        assert_served(&fixture);
-        assert_usable(&fixture);
-        stop_everything(&fixture.host);
-        assert_served(&fixture);
-        assert_usable(&fixture);
-        // A boot without them is no different.
-        drop(session);
-        fixture.host.must("systemctl disable hostward.service hostward.socket hostward-apply.socket hostward-drift.timer");
-        fixture.host.reboot().expect("a reboot");
-        assert_eq!(fixture.host.run("pgrep -l hostward").stdout, "");
-        assert_served(&fixture);
-        assert_usable(&fixture);
-        assert_eq!(fixture.host.ok("systemctl is-system-running").trim(), "running");
-    }
+/// The whole way with both services running, and again with nothing of hostward running at all.
+fn every_program_sees_managed_people_with_services_stopped_too(release: Release) {
+    let lab = new_lab();
+    let fixture = Fixture::enrolled(&lab, release);
+    let session = fixture.session("bob", Terminal::Yes, "true");
+    assert_served(&fixture);
+    assert_usable(&fixture);
+    stop_everything(&fixture.host);
+    assert_served(&fixture);
+    assert_usable(&fixture);
+    // A boot without them is no different.
+    drop(session);
+    fixture.host.must(
+        "systemctl disable hostward.service hostward.socket hostward-apply.socket hostward-drift.timer",
+    );
+    fixture.host.reboot().expect("a reboot");
+    assert_eq!(fixture.host.run("pgrep -l hostward").stdout, "");
+    assert_served(&fixture);
+    assert_usable(&fixture);
+    assert_eq!(fixture.host.ok("systemctl is-system-running").trim(), "running");
+}
 
-    /// pam_mkhomedir makes what is missing for managed people, and for nobody else.
-    fn homes_are_made_at_the_first_login_and_local_people_are_left_alone(release) {
-        let lab = new_lab();
-        let fixture = Fixture::enrolled(&lab, release);
-        let host = &fixture.host;
-        host.must("useradd --no-create-home --shell /bin/bash local");
-        host.must("echo from skel >/etc/skel/.marker");
-        assert!(!host.exists("/home/alice"), "nobody has logged in");
-        assert_eq!(fixture.ssh_as("alice").run("pwd; cat .marker").expect_success(), "/home/alice\nfrom skel\n");
-        assert_eq!(host.stat("/home/alice"), "directory 700 alice:alice");
-        assert_eq!(host.ok("stat -c %u:%g /home/alice /home/alice/.marker"), "70001:70001\n70001:70001\n");
-        let foreign = host.ok("find /home/alice ! -user alice -o ! -group alice");
-        assert_eq!(foreign, "");
+/// pam_mkhomedir makes what is missing for managed people, and for nobody else.
+fn homes_are_made_at_the_first_login_and_local_people_are_left_alone(release: Release) {
+    let lab = new_lab();
+    let fixture = Fixture::enrolled(&lab, release);
+    let host = &fixture.host;
+    host.must("useradd --no-create-home --shell /bin/bash local");
+    host.must("echo from skel >/etc/skel/.marker");
+    assert!(!host.exists("/home/alice"), "nobody has logged in");
+    assert_eq!(fixture.ssh_as("alice").run("pwd; cat .marker").expect_success(), "/home/alice\nfrom skel\n");
+    assert_eq!(host.stat("/home/alice"), "directory 700 alice:alice");
+    assert_eq!(host.ok("stat -c %u:%g /home/alice /home/alice/.marker"), "70001:70001\n70001:70001\n");
+    let foreign = host.ok("find /home/alice ! -user alice -o ! -group alice");
+    assert_eq!(foreign, "");
 
-        host.must("su - bob -c true");
-        assert_eq!(host.stat("/home/bob"), "directory 700 bob:bob");
+    host.must("su - bob -c true");
+    assert_eq!(host.stat("/home/bob"), "directory 700 bob:bob");
 
-        let as_local = host.run("su - local -c pwd");
-        assert_ne!(as_local.stdout, "/home/local\n", "{as_local}");
-        assert!(!host.exists("/home/local"), "a local user's home is the administrator's business");
-        let key = lab.ssh_key("local").expect("a key");
-        let public = std::fs::read(key.with_extension("pub")).expect("its public half");
-        host.write("/etc/ssh/local_keys", 0o644, "root:root", public);
-        let login = lab.login(host, "local").key(&key);
-        host.must("mkdir -p /run/sshd; sed -i '1i AuthorizedKeysFile /etc/ssh/local_keys' /etc/ssh/sshd_config");
-        host.must("systemctl reload ssh");
-        assert!(login.run("true").success());
-        assert!(!host.exists("/home/local"));
-        // What somebody put where a home would be is not taken over.
-        host.must("rm -rf /home/alice; mkdir -m 755 /home/alice; touch /home/alice/roots");
-        assert!(fixture.ssh_as("alice").run("true").success());
-        assert_eq!(host.stat("/home/alice"), "directory 755 root:root");
-    }
+    let as_local = host.run("su - local -c pwd");
+    assert_ne!(as_local.stdout, "/home/local\n", "{as_local}");
+    assert!(!host.exists("/home/local"), "a local user's home is the administrator's business");
+    let key = lab.ssh_key("local").expect("a key");
+    let public = std::fs::read(key.with_extension("pub")).expect("its public half");
+    host.write("/etc/ssh/local_keys", 0o644, "root:root", public);
+    let login = lab.login(host, "local").key(&key);
+    host.must("mkdir -p /run/sshd; sed -i '1i AuthorizedKeysFile /etc/ssh/local_keys' /etc/ssh/sshd_config");
+    host.must("systemctl reload ssh");
+    assert!(login.run("true").success());
+    assert!(!host.exists("/home/local"));
+    // What somebody put where a home would be is not taken over.
+    host.must("rm -rf /home/alice; mkdir -m 755 /home/alice; touch /home/alice/roots");
+    assert!(fixture.ssh_as("alice").run("true").success());
+    assert_eq!(host.stat("/home/alice"), "directory 755 root:root");
+}
 
-    /// A change of the policy reaches every lookup at once, long-lived processes included.
-    fn changes_are_seen_by_processes_that_run_already(release) {
-        let lab = new_lab();
-        let fixture = Fixture::enrolled(&lab, release);
-        let host = &fixture.host;
-        // One process that has the module mapped and looks again and again.
-        let mut asker = host.spawn(
-            r#"exec python3 -c '
+/// A change of the policy reaches every lookup at once, long-lived processes included.
+fn changes_are_seen_by_processes_that_run_already(release: Release) {
+    let lab = new_lab();
+    let fixture = Fixture::enrolled(&lab, release);
+    let host = &fixture.host;
+    // One process that has the module mapped and looks again and again.
+    let mut asker = host.spawn(
+        r#"exec python3 -c '
 import pwd, sys
 for line in sys.stdin:
-    try: print(pwd.getpwnam(line.strip()).pw_gecos, flush=True)
-    except KeyError: print("unknown", flush=True)
+try: print(pwd.getpwnam(line.strip()).pw_gecos, flush=True)
+except KeyError: print("unknown", flush=True)
 '"#,
-        );
-        let mut answers = 0;
-        let mut ask = |name: &str| {
-            asker.say(&format!("{name}\n"));
-            answers += 1;
-            let (_, answer) = wait_for(SOON, "an answer", || {
-                asker.stdout().lines().nth(answers - 1).map(str::to_owned).ok_or(asker.stderr())
-            });
-            answer
-        };
-        assert_eq!(ask("alice"), "Alice Adams");
-        assert_eq!(ask("dave"), "unknown");
-        fixture.change_team(|team| {
-            let team = edited(team, "Alice Adams", "Alice Brown");
-            let team = edited(&team, "members = [\"alice\", \"bob\"]", "members = [\"alice\", \"bob\", \"dave\"]");
-            format!("{team}\n[users.dave]\nuid = 70004\ngecos = \"Dave Dee\"\n")
+    );
+    let mut answers = 0;
+    let mut ask = |name: &str| {
+        asker.say(&format!("{name}\n"));
+        answers += 1;
+        let (_, answer) = wait_for(SOON, "an answer", || {
+            asker.stdout().lines().nth(answers - 1).map(str::to_owned).ok_or(asker.stderr())
         });
-        assert_eq!(ask("alice"), "Alice Brown");
-        assert_eq!(ask("dave"), "Dave Dee");
-        fixture.change_team(|team| edited(team, "uid = 70004", "uid = 70004\nstatus = \"suspended\""));
-        assert_eq!(ask("dave"), "unknown");
-        assert_eq!(host.run("getent passwd dave").status, 2);
-        fixture.change_team(|team| edited(team, "status = \"suspended\"", "expires = 2020-01-01T00:00:00Z"));
-        assert_eq!(ask("dave"), "unknown");
-        host.must("hostward unenroll --yes");
-        assert_eq!(ask("alice"), "unknown");
-    }
+        answer
+    };
+    assert_eq!(ask("alice"), "Alice Adams");
+    assert_eq!(ask("dave"), "unknown");
+    fixture.change_team(|team| {
+        let team = edited(team, "Alice Adams", "Alice Brown");
+        let team =
+            edited(&team, "members = [\"alice\", \"bob\"]", "members = [\"alice\", \"bob\", \"dave\"]");
+        format!("{team}\n[users.dave]\nuid = 70004\ngecos = \"Dave Dee\"\n")
+    });
+    assert_eq!(ask("alice"), "Alice Brown");
+    assert_eq!(ask("dave"), "Dave Dee");
+    fixture.change_team(|team| edited(team, "uid = 70004", "uid = 70004\nstatus = \"suspended\""));
+    assert_eq!(ask("dave"), "unknown");
+    assert_eq!(host.run("getent passwd dave").status, 2);
+    fixture.change_team(|team| edited(team, "status = \"suspended\"", "expires = 2020-01-01T00:00:00Z"));
+    assert_eq!(ask("dave"), "unknown");
+    host.must("hostward unenroll --yes");
+    assert_eq!(ask("alice"), "unknown");
+}
 
-    /// nscd remembers what it was told, also that somebody is unknown.
-    fn nscd_learns_of_each_change(release) {
-        let lab = new_lab();
-        let fixture = Fixture::on(&lab, release).without_package().boot();
-        let host = &fixture.host;
-        host.install_offered("nscd");
-        host.must("systemctl is-active nscd");
-        assert_eq!(host.run("getent passwd alice").status, 2);
-        host.install(&hostward_host_tests::package());
-        fixture.enroll();
-        assert!(host.run("getent passwd alice").success(), "a negative entry from before is gone");
-        assert!(host.run("getent group staff").success());
-        // A negative entry, made now.
-        assert_eq!(host.run("getent passwd dave; getent group later").status, 2);
-        fixture.change_team(|team| {
-            let team = edited(team, "members = [\"alice\", \"bob\"]", "members = [\"alice\", \"dave\"]");
-            format!("{team}\n[users.dave]\nuid = 70004\n[groups.later]\ngid = 71009\nmembers = [\"dave\"]\n")
-        });
-        assert!(host.run("getent passwd dave").success(), "{}", host.run("getent passwd dave"));
-        assert!(host.run("getent group later").success());
-        assert_eq!(host.run("getent passwd bob").status, 2, "a removed person is not remembered");
-        assert_eq!(host.run("getent passwd 70002").status, 2);
-        host.must("systemctl is-active nscd");
-    }
+/// nscd remembers what it was told, also that somebody is unknown.
+fn nscd_learns_of_each_change(release: Release) {
+    let lab = new_lab();
+    let fixture = Fixture::on(&lab, release).without_package().boot();
+    let host = &fixture.host;
+    host.install_offered("nscd");
+    host.must("systemctl is-active nscd");
+    assert_eq!(host.run("getent passwd alice").status, 2);
+    host.install(&hostward_host_tests::package());
+    fixture.enroll();
+    assert!(host.run("getent passwd alice").success(), "a negative entry from before is gone");
+    assert!(host.run("getent group staff").success());
+    // A negative entry, made now.
+    assert_eq!(host.run("getent passwd dave; getent group later").status, 2);
+    fixture.change_team(|team| {
+        let team = edited(team, "members = [\"alice\", \"bob\"]", "members = [\"alice\", \"dave\"]");
+        format!("{team}\n[users.dave]\nuid = 70004\n[groups.later]\ngid = 71009\nmembers = [\"dave\"]\n")
+    });
+    assert!(host.run("getent passwd dave").success(), "{}", host.run("getent passwd dave"));
+    assert!(host.run("getent group later").success());
+    assert_eq!(host.run("getent passwd bob").status, 2, "a removed person is not remembered");
+    assert_eq!(host.run("getent passwd 70002").status, 2);
+    host.must("systemctl is-active nscd");
 }
 
 /// cron is the program that has looked names up before hostward came, and wakes once a minute: so all releases in one
@@ -244,7 +255,11 @@ fn cron_fixture(lab: &Lab, release: Release) -> Fixture<'_> {
 #[test]
 fn local_groups_are_joined_where_the_operator_allows_it() {
     let lab = new_lab();
-    let team = edited(TEAM, "group = \"admins\"\nlogin = true", "group = \"admins\"\nlogin = true\nlocal_groups = [\"adm\", \"docker\"]");
+    let team = edited(
+        TEAM,
+        "group = \"admins\"\nlogin = true",
+        "group = \"admins\"\nlogin = true\nlocal_groups = [\"adm\", \"docker\"]",
+    );
     let fixture = Fixture::on(&lab, Release::Bookworm)
         .team(&team)
         .configuration("[accounts]\nallow_local_groups = [\"adm\"]")
@@ -257,7 +272,11 @@ fn local_groups_are_joined_where_the_operator_allows_it() {
     assert!(!groups.contains(&"docker"), "{groups:?}");
     assert!(!fixture.host.ok("id -Gn bob").contains("adm"));
     assert_eq!(fixture.ssh_as("alice").run("id -Gn | tr ' ' '\\n' | grep -cx adm").expect_success(), "1\n");
-    assert_eq!(fixture.host.ok("getent group adm | grep -c alice || true"), "0\n", "the local file is not touched");
+    assert_eq!(
+        fixture.host.ok("getent group adm | grep -c alice || true"),
+        "0\n",
+        "the local file is not touched"
+    );
     let report = fixture.report();
     assert!(report.refusals.iter().any(|f| format!("{f:?}").contains("docker")), "{report:?}");
 }

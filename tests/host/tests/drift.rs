@@ -4,6 +4,8 @@ use hostward_host_tests::{Fixture, Release, SOON, Tree, edited, new_lab, on_each
 use hostward_protocol::report::Report;
 use serde_json::Value;
 
+on_each_release!(each_owned_file_is_repaired_and_reported, a_plan_changes_nothing,);
+
 const SUDOERS: &str = "/etc/sudoers.d/hostward";
 const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-hostward.conf";
 const USER_CA: &str = "/var/lib/hostward/ssh/user_ca.pub";
@@ -46,80 +48,89 @@ fn names(report: &Report, path: &str) -> bool {
     report.drift.iter().any(|finding| place(&finding.subject) || place(&finding.message))
 }
 
-on_each_release! {
-    /// Each file that hostward owns, damaged in each way that matters.
-    fn each_owned_file_is_repaired_and_reported(release) {
-        let lab = new_lab();
-        let fixture = Fixture::enrolled(&lab, release);
-        let host = &fixture.host;
-        fixture.stop_timer();
-        // Something is revoked, so that the list has content.
-        let certificate = fixture.signed_key("bob", hostward_host_tests::Ca::User, |c| c.serial = 7);
-        fixture.change_team(|team| format!("{team}\n[ssh]\nrevoked = {{ serials = [7] }}\n"));
-        assert!(fixture.apply().drift.is_empty());
-        let good = owned(&fixture);
-        for (path, damage, meaning) in DAMAGE {
-            host.must(&format!("f={path}; {damage}"));
-            let plan = host.ok("hostward plan");
-            assert!(!good.changes(&owned(&fixture)).is_empty(), "{damage} does nothing");
-            assert!(plan.contains(path), "{damage}: plan does not name {path}:\n{plan}");
-            let report = fixture.apply();
-            assert!(report.is_whole(), "{damage}: {report:#?}");
-            assert!(names(&report, path), "{damage} ({meaning}) is not reported: {report:#?}");
-            assert_eq!(good.changes(&owned(&fixture)), [""; 0], "{damage} ({meaning}) is not repaired");
-            let status = fixture.hostward("status");
-            assert!(status.stdout.contains("changed behind hostward's back") && status.stdout.contains(path), "{status}");
-            host.must("rm -f /etc/sudoers.d/hostward.kept");
-        }
-        let clean = fixture.apply();
-        assert!(clean.drift.is_empty() && clean.steps.is_empty(), "{clean:#?}");
-        // All of it at once, found by the timer's own service.
-        host.must(&format!("rm {SUDOERS} {DROP_IN} {USER_CA} {KRL} {DATABASE}"));
-        host.must("systemctl start hostward-drift.service");
-        assert_eq!(good.changes(&owned(&fixture)), [""; 0]);
-        assert!(fixture.ssh_as("alice").run("sudo -n /usr/bin/id").success());
-        let bob = lab.login(host, "bob").key(&certificate).run("true");
-        assert!(!bob.success(), "the revoked certificate: {bob}");
-        // The backend hears of it.
-        host.wait_for(SOON, "the report at the backend", |_| {
-            let reports = fixture.client.reports(None).expect("reports");
-            if reports.iter().any(|stored| names(&stored.report, SUDOERS)) { Ok(()) } else { Err("nothing".into()) }
-        });
-    }
-
-    /// A plan is a look, not an act: not a byte of the host changes.
-    fn a_plan_changes_nothing(release) {
-        let lab = new_lab();
-        let fixture = Fixture::enrolled(&lab, release);
-        let host = &fixture.host;
-        fixture.stop_timer();
-        let nothing = fixture.hostward("plan");
-        assert!(nothing.success(), "{nothing}");
-        assert!(nothing.stdout.to_lowercase().contains("nothing"), "{nothing}");
-        host.must(&format!("rm {SUDOERS}; echo '# mine' >>{DROP_IN}; rm {KRL}"));
-        let look = || host.snapshot(&["/etc", "/var/lib/hostward", "/var/lib/hostward-agent", "/var/lib/misc", "/home"]);
-        let changed_at = || host.ok("find /etc /var/lib/hostward /var/lib/misc /home -printf '%p %i %C@\\n' | sort");
-        let (before, times) = (look(), changed_at());
+/// Each file that hostward owns, damaged in each way that matters.
+fn each_owned_file_is_repaired_and_reported(release: Release) {
+    let lab = new_lab();
+    let fixture = Fixture::enrolled(&lab, release);
+    let host = &fixture.host;
+    fixture.stop_timer();
+    // Something is revoked, so that the list has content.
+    let certificate = fixture.signed_key("bob", hostward_host_tests::Ca::User, |c| c.serial = 7);
+    fixture.change_team(|team| format!("{team}\n[ssh]\nrevoked = {{ serials = [7] }}\n"));
+    assert!(fixture.apply().drift.is_empty());
+    let good = owned(&fixture);
+    for (path, damage, meaning) in DAMAGE {
+        host.must(&format!("f={path}; {damage}"));
         let plan = host.ok("hostward plan");
-        for path in [SUDOERS, DROP_IN, KRL] {
-            assert!(plan.contains(path), "{plan}");
-        }
-        let json = fixture.json("plan");
-        assert!(json.is_object() || json.is_array(), "{json}");
-        assert!(contains_text(&json, SUDOERS), "{json:#}");
-        host.must("hostward explain alice; hostward status; hostward doctor || true");
-        assert_eq!(before.changes(&look()), [""; 0]);
-        assert_eq!(times, changed_at(), "nothing was replaced, touched or created and removed");
-        assert!(fixture.apply().is_whole());
-        assert_eq!(host.ok("hostward plan"), nothing.stdout);
+        assert!(!good.changes(&owned(&fixture)).is_empty(), "{damage} does nothing");
+        assert!(plan.contains(path), "{damage}: plan does not name {path}:\n{plan}");
+        let report = fixture.apply();
+        assert!(report.is_whole(), "{damage}: {report:#?}");
+        assert!(names(&report, path), "{damage} ({meaning}) is not reported: {report:#?}");
+        assert_eq!(good.changes(&owned(&fixture)), [""; 0], "{damage} ({meaning}) is not repaired");
+        let status = fixture.hostward("status");
+        assert!(
+            status.stdout.contains("changed behind hostward's back") && status.stdout.contains(path),
+            "{status}"
+        );
+        host.must("rm -f /etc/sudoers.d/hostward.kept");
     }
+    let clean = fixture.apply();
+    assert!(clean.drift.is_empty() && clean.steps.is_empty(), "{clean:#?}");
+    // All of it at once, found by the timer's own service.
+    host.must(&format!("rm {SUDOERS} {DROP_IN} {USER_CA} {KRL} {DATABASE}"));
+    host.must("systemctl start hostward-drift.service");
+    assert_eq!(good.changes(&owned(&fixture)), [""; 0]);
+    assert!(fixture.ssh_as("alice").run("sudo -n /usr/bin/id").success());
+    let bob = lab.login(host, "bob").key(&certificate).run("true");
+    assert!(!bob.success(), "the revoked certificate: {bob}");
+    // The backend hears of it.
+    host.wait_for(SOON, "the report at the backend", |_| {
+        let reports = fixture.client.reports(None).expect("reports");
+        if reports.iter().any(|stored| names(&stored.report, SUDOERS)) {
+            Ok(())
+        } else {
+            Err("nothing".into())
+        }
+    });
+}
+
+/// A plan is a look, not an act: not a byte of the host changes.
+fn a_plan_changes_nothing(release: Release) {
+    let lab = new_lab();
+    let fixture = Fixture::enrolled(&lab, release);
+    let host = &fixture.host;
+    fixture.stop_timer();
+    let nothing = fixture.hostward("plan");
+    assert!(nothing.success(), "{nothing}");
+    assert!(nothing.stdout.to_lowercase().contains("nothing"), "{nothing}");
+    host.must(&format!("rm {SUDOERS}; echo '# mine' >>{DROP_IN}; rm {KRL}"));
+    let look =
+        || host.snapshot(&["/etc", "/var/lib/hostward", "/var/lib/hostward-agent", "/var/lib/misc", "/home"]);
+    let changed_at =
+        || host.ok("find /etc /var/lib/hostward /var/lib/misc /home -printf '%p %i %C@\\n' | sort");
+    let (before, times) = (look(), changed_at());
+    let plan = host.ok("hostward plan");
+    for path in [SUDOERS, DROP_IN, KRL] {
+        assert!(plan.contains(path), "{plan}");
+    }
+    let json = fixture.json("plan");
+    assert!(json.is_object() || json.is_array(), "{json}");
+    assert!(contains_text(&json, SUDOERS), "{json:#}");
+    host.must("hostward explain alice; hostward status; hostward doctor || true");
+    assert_eq!(before.changes(&look()), [""; 0]);
+    assert_eq!(times, changed_at(), "nothing was replaced, touched or created and removed");
+    assert!(fixture.apply().is_whole());
+    assert_eq!(host.ok("hostward plan"), nothing.stdout);
 }
 
 fn contains_text(value: &Value, text: &str) -> bool {
     match value {
         Value::String(string) => string.contains(text),
         Value::Array(values) => values.iter().any(|value| contains_text(value, text)),
-        Value::Object(members) => members.iter().any(|(key, value)| key.contains(text) || contains_text(value, text)),
+        Value::Object(members) => {
+            members.iter().any(|(key, value)| key.contains(text) || contains_text(value, text))
+        }
         _ => false,
     }
 }
