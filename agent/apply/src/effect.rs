@@ -1,0 +1,312 @@
+//! Takes the steps of a plan. No choices are made here: what to do, and in which order, the plan says.
+//!
+//! A step that fails leaves what was there before, becomes a finding, and does not stop the others; but what widens
+//! access is skipped once something that narrows it has failed.
+
+mod accounts;
+mod file;
+mod health;
+mod homes;
+mod krl;
+mod sshd;
+mod sudoers;
+mod window;
+
+pub use health::look as look_after;
+pub use homes::{Fate, HomeError, settle};
+pub use window::schedule as schedule_window;
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use hostward_plan::facts::ManagedFile;
+use hostward_plan::ledger::{Ledger, WrittenFile};
+use hostward_plan::sshd::{Admission, Authentication};
+use hostward_plan::step::{Direction, Plan, PlannedStep, Step};
+use hostward_protocol::report::{Finding, Outcome, StepOutcome};
+
+use crate::finding::host;
+use crate::root::{Root, SSHD_CONFIG};
+use crate::sessions::{self, Leaver};
+
+/// What a step needs to know besides itself.
+#[derive(Clone, Debug)]
+pub struct Setting<'a> {
+    /// The host.
+    pub root: &'a Root,
+    /// The time of the pass.
+    pub now: DateTime<Utc>,
+    /// A number for the account database, for people: the policy's version.
+    pub generation: u64,
+    /// What sshd is asked to show for [`Plan::probe`].
+    pub sshd: (Authentication, Admission),
+    /// sshd had not read its configuration since an earlier change.
+    pub reload_was_due: bool,
+    /// Whether [`Plan::probe`] is served before the first step.
+    pub probe_is_served: bool,
+    /// Uids of local accounts, which nothing is ever done to.
+    pub local_uids: &'a BTreeSet<u32>,
+}
+
+/// What came of a plan.
+#[derive(Clone, Debug, Default)]
+pub struct Executed {
+    /// Of each step.
+    pub steps: Vec<StepOutcome>,
+    /// What somebody should know besides.
+    pub warnings: Vec<Finding>,
+    /// Homes to be settled, which takes as long as it takes.
+    pub homes: Vec<Fate>,
+    /// Uids whose sessions ended, to be looked for once more.
+    pub ended: BTreeSet<u32>,
+}
+
+/// What a step did: what there is to say of it, and what somebody should know besides.
+#[derive(Clone, Debug, Default)]
+struct Done {
+    detail: String,
+    warnings: Vec<Finding>,
+}
+
+/// Takes all steps, in order. `ledger` is brought up to date with what took effect.
+pub fn execute(setting: &Setting<'_>, plan: &Plan, ledger: &mut Ledger) -> Executed {
+    let mut execution = Execution {
+        setting,
+        plan,
+        ledger,
+        executed: Executed::default(),
+        failed_narrowing: None,
+        probe_is_served: setting.probe_is_served,
+        sshd_changes: Vec::new(),
+        sshd_failed: false,
+        sshd_changed: false,
+    };
+    execution.run();
+    execution.executed
+}
+
+/// A plan being executed.
+struct Execution<'a> {
+    setting: &'a Setting<'a>,
+    plan: &'a Plan,
+    ledger: &'a mut Ledger,
+    executed: Executed,
+    failed_narrowing: Option<String>,
+    probe_is_served: bool,
+    /// Changes whose effect could not be looked at yet, with the number of their step.
+    sshd_changes: Vec<(usize, sshd::Change)>,
+    sshd_failed: bool,
+    sshd_changed: bool,
+}
+
+impl Execution<'_> {
+    fn run(&mut self) {
+        let mut looked_again = false;
+        let mut steps = self.plan.steps.as_slice();
+        while let Some(first) = steps.first() {
+            if first.direction == Direction::Widen && !looked_again {
+                looked_again = true;
+                self.end_once_more();
+            }
+            let leavers = leading_leavers(steps);
+            let results = match self.reason_to_skip(first) {
+                Some(reason) => vec![Err(Outcome::Skipped { reason })],
+                None if leavers.is_empty() => vec![self.one(first).map_err(Outcome::Failed)],
+                None => self.end_all(&leavers).into_iter().map(|r| r.map_err(Outcome::Failed)).collect(),
+            };
+            let (taken, rest) = steps.split_at(results.len());
+            for (step, result) in taken.iter().zip(results) {
+                self.record(step, result);
+            }
+            steps = rest;
+        }
+        if !looked_again {
+            self.end_once_more();
+        }
+        if self.sshd_failed && !self.sshd_changed {
+            self.ledger.sshd_reload_due = self.setting.reload_was_due;
+        }
+        self.verify_sshd();
+    }
+
+    fn reason_to_skip(&self, step: &PlannedStep) -> Option<String> {
+        let untouched = self.sshd_failed && !self.sshd_changed && !self.setting.reload_was_due;
+        if step.step == Step::ReloadSshd && untouched {
+            return Some("its configuration was not changed".into());
+        }
+        let failed = self.failed_narrowing.as_ref().filter(|_| step.direction == Direction::Widen)?;
+        Some(format!("`{failed}` failed, and nobody gains access before others have lost it"))
+    }
+
+    fn record(&mut self, step: &PlannedStep, result: Result<Done, Outcome>) {
+        let result = result.map_or_else(
+            |outcome| outcome,
+            |done| {
+                self.executed.warnings.extend(done.warnings);
+                let detail = [step.detail.as_str(), done.detail.as_str()];
+                let detail: Vec<&str> = detail.into_iter().filter(|d| !d.is_empty()).collect();
+                Outcome::Done { detail: detail.join("; ") }
+            },
+        );
+        if matches!(result, Outcome::Failed(_)) && step.direction == Direction::Narrow {
+            self.failed_narrowing.get_or_insert(step.step.to_string());
+        }
+        self.executed.steps.push(StepOutcome { step: step.step.to_string(), outcome: result });
+    }
+
+    /// A session may have begun between observation and the step that took the login away.
+    fn end_once_more(&mut self) {
+        let people = &self.plan.ledger_before.people;
+        let leavers: Vec<Leaver> = self
+            .plan
+            .leaving
+            .iter()
+            .filter_map(|uid| Some(Leaver { uid: *uid, name: people.get(uid)?.name.clone() }))
+            .collect();
+        let leavers = self.endable(&leavers);
+        if leavers.is_empty() {
+            return;
+        }
+        for (uid, result) in sessions::end(self.setting.root, &leavers) {
+            self.executed.ended.insert(uid);
+            self.executed.warnings.extend(result.err());
+        }
+    }
+
+    fn end_all(&mut self, leavers: &[Leaver]) -> Vec<Result<Done, Finding>> {
+        let mut outcomes = sessions::end(self.setting.root, &self.endable(leavers));
+        self.executed.ended.extend(outcomes.keys());
+        let done = |detail: String| Ok(Done { detail, ..Done::default() });
+        leavers
+            .iter()
+            .map(|leaver| match outcomes.remove(&leaver.uid) {
+                Some(Ok(0)) => done(String::new()),
+                Some(Ok(1)) => done("1 process ended".into()),
+                Some(Ok(n)) => done(format!("{n} processes ended")),
+                Some(Err(finding)) => Err(finding),
+                None => done("left alone: the uid is a local account's".into()),
+            })
+            .collect()
+    }
+
+    /// Those whose uid is not a local account's, which no plan ends: what would be fatal is checked twice.
+    fn endable(&self, leavers: &[Leaver]) -> Vec<Leaver> {
+        let is_local = |uid| uid < 1000 || self.setting.local_uids.contains(&uid);
+        leavers.iter().filter(|leaver| !is_local(leaver.uid)).cloned().collect()
+    }
+
+    /// Whether sshd does what it was told, once there is somebody to ask about; else all of it is undone.
+    fn verify_sshd(&mut self) {
+        let Some(probe) = self.plan.probe.as_deref() else { return };
+        if self.sshd_changes.is_empty() || !self.probe_is_served {
+            return;
+        }
+        let Some(problem) = sshd::effect(self.setting, probe).unwrap_or_else(Some) else { return };
+        let changes = std::mem::take(&mut self.sshd_changes);
+        for (step, change) in changes.iter().rev() {
+            let finding = change.undo().err().unwrap_or_else(|| problem.clone());
+            if let Some(step) = self.executed.steps.get_mut(*step) {
+                step.outcome = Outcome::Failed(finding);
+            }
+            self.ledger.files.remove(change.name());
+        }
+        if let Err(finding) = sshd::reload(self.setting.root) {
+            self.ledger.sshd_reload_due = true;
+            self.executed.warnings.push(finding);
+        }
+    }
+
+    /// Notes a change, and looks at its effect at once where that is possible.
+    fn sshd_change(&mut self, change: Result<sshd::Change, Finding>) -> Result<(), Finding> {
+        let change = change.inspect_err(|_| self.sshd_failed = true)?;
+        if let (Some(probe), true) = (self.plan.probe.as_deref(), self.probe_is_served)
+            && let Some(problem) = sshd::effect(self.setting, probe).unwrap_or_else(Some)
+        {
+            self.sshd_failed = true;
+            change.undo()?;
+            return Err(problem);
+        }
+        self.sshd_changed = true;
+        if !self.probe_is_served {
+            self.sshd_changes.push((self.executed.steps.len(), change));
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, planned: &PlannedStep) -> Result<Done, Finding> {
+        let root = self.setting.root;
+        match &planned.step {
+            Step::WriteFile { file, content } => {
+                let done = match file {
+                    ManagedFile::Sudoers => sudoers::install(root, content)?,
+                    ManagedFile::SshdDropIn => {
+                        self.sshd_change(sshd::install(root, content))?;
+                        Done::default()
+                    }
+                    ManagedFile::UserCa | ManagedFile::Krl => file::install(root, *file, content)?,
+                };
+                self.ledger.files.insert(file.path().into(), WrittenFile::of(content));
+                return Ok(done);
+            }
+            Step::WriteKrl { spec, user_ca } => {
+                let content = krl::install(self.setting, spec, user_ca)?;
+                let mut written = WrittenFile::of(&content);
+                written.source_sha256 = Some(spec.source_sha256(user_ca));
+                self.ledger.files.insert(ManagedFile::Krl.path().into(), written);
+            }
+            Step::RemoveFile { file } => {
+                file::remove(root, *file)?;
+                self.ledger.files.remove(file.path());
+            }
+            Step::EditSshdMain { content } => {
+                self.sshd_change(sshd::edit_main(root, content))?;
+                if hostward_plan::sshd::has_block(content) {
+                    let written = WrittenFile::of(content.as_bytes());
+                    self.ledger.files.insert(SSHD_CONFIG.into(), written);
+                } else {
+                    self.ledger.files.remove(SSHD_CONFIG);
+                }
+            }
+            Step::ReloadSshd => {
+                sshd::reload(root)?;
+                self.ledger.sshd_reload_due = false;
+            }
+            Step::ReplaceAccounts { accounts, .. } => {
+                accounts::replace(root, accounts, self.setting.generation)?;
+                let probe = self.plan.probe.as_ref();
+                self.probe_is_served =
+                    probe.is_some_and(|probe| accounts.users.iter().any(|u| u.name == *probe));
+            }
+            Step::RemoveAccounts => accounts::remove(root)?,
+            Step::EndSessions { uid, name } => {
+                let leavers = [Leaver { uid: *uid, name: name.clone() }];
+                return self.end_all(&leavers).pop().unwrap_or_else(|| Ok(Done::default()));
+            }
+            Step::ArchiveHome { uid, name, home } => {
+                self.executed.homes.push(Fate::archive(*uid, name, home, self.setting.now));
+                return Ok(Done { detail: "begun".into(), ..Done::default() });
+            }
+            Step::DeleteHome { uid, name, home } => {
+                self.executed.homes.push(Fate::delete(*uid, name, home));
+                return Ok(Done { detail: "begun".into(), ..Done::default() });
+            }
+        }
+        Ok(Done::default())
+    }
+}
+
+/// Sessions end together: each may take its 300 ms, and there may be many.
+fn leading_leavers(steps: &[PlannedStep]) -> Vec<Leaver> {
+    steps
+        .iter()
+        .map_while(|planned| match &planned.step {
+            Step::EndSessions { uid, name } => Some(Leaver { uid: *uid, name: name.clone() }),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A write that failed.
+fn write_failed(subject: &str, error: &crate::durable::WriteError) -> Finding {
+    host("write-failed", format!("`{subject}`"), error)
+}

@@ -1,0 +1,30 @@
+//! Managed files that need no validation by another program.
+
+use hostward_plan::facts::ManagedFile;
+use hostward_protocol::report::Finding;
+
+use super::{Done, write_failed};
+use crate::durable::{self, Attributes};
+use crate::root::{Root, SSH};
+
+/// Replaces one.
+pub fn install(root: &Root, file: ManagedFile, content: &[u8]) -> Result<Done, Finding> {
+    let path = root.path(file.path());
+    make_directory(root, file)
+        .and_then(|()| durable::replace(&path, content, Attributes::root(file.mode())))
+        .map_err(|error| write_failed(file.path(), &error))?;
+    Ok(Done::default())
+}
+
+/// Makes the directory of CA and KRL. Those in /etc belong to other packages.
+pub fn make_directory(root: &Root, file: ManagedFile) -> Result<(), durable::WriteError> {
+    match file {
+        ManagedFile::UserCa | ManagedFile::Krl => durable::directory(&root.path(SSH), 0o755),
+        ManagedFile::Sudoers | ManagedFile::SshdDropIn => Ok(()),
+    }
+}
+
+/// Removes one. That it is not there is no error.
+pub fn remove(root: &Root, file: ManagedFile) -> Result<(), Finding> {
+    durable::remove(&root.path(file.path())).map_err(|error| write_failed(file.path(), &error))
+}

@@ -1,0 +1,198 @@
+//! Archives and deletes homes of people who left.
+//!
+//! A home's content is its owner's, who may be an enemy: the programs start inside a directory that was opened and
+//! checked, never follow a link, and stay on one file system. It may take hours, so nothing waits for it.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use hostward_protocol::report::{Finding, Responsible};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::command::{CommandError, run_in};
+use crate::durable::{self, WriteError};
+use crate::finding::{chain, finding};
+use crate::processes::Processes;
+use crate::root::{ARCHIVE, Root};
+
+const LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+/// What is to become of a home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// Whose it was.
+    pub uid: u32,
+    /// The name they had.
+    pub name: String,
+    /// Where it is.
+    pub home: String,
+    /// Name of the archive it goes into before it is deleted, if it does.
+    pub archive: Option<String>,
+}
+
+impl Fate {
+    /// Archived, then deleted.
+    pub fn archive(uid: u32, name: &str, home: &str, now: DateTime<Utc>) -> Fate {
+        let archive = format!("{name}-{uid}-{}.tar", now.format("%Y%m%dT%H%M%SZ"));
+        Fate { archive: Some(archive), ..Fate::delete(uid, name, home) }
+    }
+
+    /// Deleted.
+    pub fn delete(uid: u32, name: &str, home: &str) -> Fate {
+        Fate { uid, name: name.into(), home: home.into(), archive: None }
+    }
+}
+
+/// Why a home is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// It is not directly below a directory in which homes may be.
+    #[error("`{0}` is not directly below one of the directories that homes may be in")]
+    Place(String),
+    /// Others than root may rename what is in its parent directory.
+    #[error("others than root may write to `{0}`")]
+    Parent(String),
+    /// It is a link, a file, or somebody else's.
+    #[error("`{0}` is not a directory of this user's on the file system of its parent")]
+    NotTheirs(String),
+    /// Something still runs under the uid.
+    #[error("processes still run under uid {0}")]
+    Running(u32),
+    /// The system refused.
+    #[error("cannot {step} `{home}`")]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// The home.
+        home: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The archive could not be written.
+    #[error("cannot write the archive")]
+    Archive(#[from] WriteError),
+    /// A program could not be run.
+    #[error("cannot run a program")]
+    Command(#[from] CommandError),
+    /// A program failed.
+    #[error("`{program}` failed: {said}")]
+    Failed {
+        /// Which.
+        program: &'static str,
+        /// What it said.
+        said: String,
+    },
+}
+
+impl HomeError {
+    /// As a finding.
+    pub fn finding(&self, fate: &Fate) -> Finding {
+        finding(
+            Responsible::Operator,
+            "home-not-settled",
+            format!("home of former user `{}` (uid {})", fate.name, fate.uid),
+            chain(self),
+            "mend what the message says, or settle the home by hand; it is tried again with the next pass",
+        )
+    }
+}
+
+/// Does to a home what is to be done. `parents` are the directories that homes may be in.
+pub fn settle(root: &Root, parents: &[PathBuf], fate: &Fate) -> Result<(), HomeError> {
+    let io = |step| {
+        let home = fate.home.clone();
+        move |errno: Errno| HomeError::Io { step, home: home.clone(), source: errno.into() }
+    };
+    let (parent, name) = place(parents, &fate.home)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent_fd = rustix::fs::open(root.path(parent), flags, Mode::empty()).map_err(io("open"))?;
+    let parent_stat = rustix::fs::fstat(&parent_fd).map_err(io("look at"))?;
+    if parent_stat.st_uid != 0 || parent_stat.st_mode & 0o022 != 0 {
+        return Err(HomeError::Parent(parent.display().to_string()));
+    }
+    let stat = match rustix::fs::statat(&parent_fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other.map_err(io("look at"))?,
+    };
+    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if !is_directory || stat.st_uid != fate.uid || stat.st_dev != parent_stat.st_dev {
+        return Err(HomeError::NotTheirs(fate.home.clone()));
+    }
+    if !Processes::new(root.path("/proc")).running(&[fate.uid].into()).is_empty() {
+        return Err(HomeError::Running(fate.uid));
+    }
+    if let Some(archive) = &fate.archive {
+        let home = rustix::fs::openat(&parent_fd, name, flags | OFlags::NOFOLLOW, Mode::empty())
+            .map_err(io("open"))?;
+        pack(root, &home, archive)?;
+    }
+    remove(root, &parent_fd, name)
+}
+
+/// Parent and name, where the home is directly below an allowed parent.
+fn place<'a>(parents: &[PathBuf], home: &'a str) -> Result<(&'a Path, &'a str), HomeError> {
+    let path = Path::new(home);
+    let found = path.parent().zip(path.file_name().and_then(|name| name.to_str()));
+    match found {
+        Some((parent, name)) if path.is_absolute() && parents.iter().any(|p| p == parent) => {
+            Ok((parent, name))
+        }
+        _ => Err(HomeError::Place(home.into())),
+    }
+}
+
+fn pack(root: &Root, home: &OwnedFd, archive: &str) -> Result<(), HomeError> {
+    let directory = root.path(ARCHIVE);
+    durable::directory(&directory, 0o700)?;
+    let stream = durable::Stream::new(&directory.join(archive), durable::Attributes::root(0o600))?;
+    let arguments = [
+        "--create",
+        "--file=-",
+        "--format=posix",
+        "--one-file-system",
+        "--numeric-owner",
+        "--sparse",
+        "--acls",
+        "--xattrs",
+        ".",
+    ];
+    let output = stream.output()?;
+    let ran = run_in(&root.path("/usr/bin/tar"), arguments, &inside(home), Stdio::from(output), LIMIT)?;
+    if !ran.success {
+        return Err(HomeError::Failed { program: "tar", said: ran.said() });
+    }
+    Ok(stream.commit()?)
+}
+
+fn remove(root: &Root, parent: &OwnedFd, name: &str) -> Result<(), HomeError> {
+    let home = format!("./{name}");
+    let arguments = ["-r", "-f", "--one-file-system", "--", home.as_str()];
+    let ran = run_in(&root.path("/usr/bin/rm"), arguments, &inside(parent), Stdio::null(), LIMIT)?;
+    if ran.success { Ok(()) } else { Err(HomeError::Failed { program: "rm", said: ran.said() }) }
+}
+
+/// A path that is this very directory, whatever its name leads to by now. The child changes into it before its
+/// copy of the descriptor is closed.
+fn inside(directory: &OwnedFd) -> PathBuf {
+    format!("/proc/self/fd/{}", directory.as_raw_fd()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_homes_directly_below_an_allowed_parent() {
+        let parents = ["/home".into(), "/srv/people".into()];
+        assert!(place(&parents, "/home/alice").is_ok());
+        assert!(place(&parents, "/srv/people/bob").is_ok());
+        for home in ["/home", "/home/", "/home/a/b", "/home/..", "/etc/x", "home/x", "/", ""] {
+            assert!(place(&parents, home).is_err(), "{home}");
+        }
+    }
+}

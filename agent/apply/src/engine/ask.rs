@@ -1,0 +1,70 @@
+//! Questions that change nothing: what would be done, and why somebody can or cannot log in.
+
+use chrono::{DateTime, Utc};
+use hostward_plan::explain::{self, Explanation};
+use hostward_protocol::local::ApplyReply;
+use hostward_protocol::report::{Finding, Responsible};
+use serde_json::json;
+
+use super::Engine;
+use crate::finding::finding;
+
+impl Engine {
+    /// What would be done, for a person and for a program.
+    pub(super) fn plan(&self, now: DateTime<Utc>) -> Result<ApplyReply, Finding> {
+        let config = self.config()?;
+        let Some(policy) = self.committed_policy()? else {
+            let text = "no policy has been accepted yet: nothing to do\n".to_owned();
+            return Ok(ApplyReply::Text { text, json: json!({ "steps": [], "drift": [] }) });
+        };
+        let prepared = self.prepare(&config, policy, now)?;
+        let mut json = prepared.plan.to_json();
+        json["refusals"] = json!(prepared.desired.refusals);
+        json["warnings"] = json!(prepared.desired.warnings);
+        let mut text = prepared.plan.to_string();
+        for (word, findings) in
+            [("refused", &prepared.desired.refusals), ("warning", &prepared.desired.warnings)]
+        {
+            for finding in findings {
+                text.push_str(&format!("{word} {}: {}\n", finding.subject, finding.message));
+            }
+        }
+        Ok(ApplyReply::Text { text, json })
+    }
+
+    /// Why somebody can or cannot log in, and what they may run.
+    pub(super) fn explain(&self, user: &str, now: DateTime<Utc>) -> Result<ApplyReply, Finding> {
+        let config = self.config()?;
+        let policy = self.committed_policy()?.ok_or_else(|| {
+            finding(
+                Responsible::Operator,
+                "no-policy",
+                "policy",
+                "no policy has been accepted yet",
+                "enroll this host, or look at `hostward status`",
+            )
+        })?;
+        let facts = self.facts()?;
+        let explanation = explain::explain(&policy, &config, &facts, now, user);
+        Ok(ApplyReply::Text { text: explained(&explanation), json: json!(explanation) })
+    }
+}
+
+/// For a person.
+fn explained(explanation: &Explanation) -> String {
+    let verdict = if explanation.login { "can log in" } else { "cannot log in" };
+    let mut text = format!("{} {verdict} on this host\n", explanation.user.escape_debug());
+    for reason in &explanation.reasons {
+        text.push_str(&format!("  {reason}\n"));
+    }
+    if !explanation.commands.is_empty() {
+        text.push_str("may run with sudo\n");
+    }
+    for command in &explanation.commands {
+        text.push_str(&format!(
+            "  {} (entitlement `{}`, grant `{}` of group `{}`)\n",
+            command.command, command.entitlement, command.grant, command.group
+        ));
+    }
+    text
+}

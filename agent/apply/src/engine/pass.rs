@@ -1,0 +1,287 @@
+//! One pass: admit, observe, plan, apply, report.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use hostward_config::Config;
+use hostward_plan::Plan;
+use hostward_plan::desired::{self, Desired};
+use hostward_plan::facts::{DatabaseFact, Facts};
+use hostward_plan::ledger::Ledger;
+use hostward_plan::policy::{Policy, PolicyError, Versions};
+use hostward_plan::sshd::{Admission, Authentication};
+use hostward_protocol::report::{Cause, Finding, Report, Responsible};
+
+use super::Engine;
+use crate::admit::{self, Held, Refusal};
+use crate::effect::{self, Setting};
+use crate::enrollment::damaged_trust;
+use crate::finding::{chain, finding, host};
+use crate::inbox::Inbox;
+use crate::observe;
+use crate::report;
+use crate::root::{DATABASE, LEDGER, RUN};
+use crate::state;
+use crate::store::{Committed, Document, Store};
+use crate::trust::{self, Anchor, Pin, Source, Trust};
+
+/// Everything that a plan is made of.
+pub(super) struct Prepared {
+    pub policy: Policy,
+    pub facts: Facts,
+    pub desired: Desired,
+    pub plan: Plan,
+}
+
+impl Engine {
+    /// A pass. Whatever goes wrong is in the report; what is in force stays so.
+    pub(super) fn pass(self: &Arc<Self>, cause: Cause, now: DateTime<Utc>) -> Report {
+        let last = report::last(&self.root);
+        let mut report = report::begin(cause, now);
+        report.steps = self.background.outcomes();
+        report.warnings.extend(last.as_ref().and_then(|last| report::clock_went_back(last, now)));
+        let config = match self.config() {
+            Ok(config) => config,
+            Err(finding) => {
+                report::fail(&mut report, "read the configuration", finding);
+                return self.save(report, None);
+            }
+        };
+        let trust = Trust::load(&self.root).map_err(|error| damaged_trust(&error));
+        let source = trust.as_ref().ok().and_then(|trust| self.describe_trust(&config, trust, &mut report));
+        let policy = match trust {
+            Ok(trust) => self.policy(cause, &config, trust, &mut report),
+            Err(finding) => {
+                report.admission = Some(finding);
+                self.committed_policy().unwrap_or_default()
+            }
+        };
+        if report.admission.is_none() && cause != Cause::Admission {
+            report.admission = last.and_then(|last| last.admission).filter(is_about_the_offer);
+        }
+        if let Some(policy) = policy {
+            self.take_effect(cause, &config, policy, now, &mut report);
+        }
+        self.save(report, source)
+    }
+
+    fn save(&self, report: Report, trust: Option<Source>) -> Report {
+        if let Err(error) = report::save(&self.root, &report, trust.map(Source::word)) {
+            log::error!("{}", chain(&error));
+        }
+        report
+    }
+
+    /// Says which project the host belongs to; answers with where its root of trust came from.
+    fn describe_trust(&self, config: &Config, trust: &Trust, report: &mut Report) -> Option<Source> {
+        let membership = trust.membership();
+        report.project = membership.map(|m| m.project.clone()).or_else(|| config.trust.project.clone());
+        let effective = trust::effective(&self.root, config, membership).ok()?;
+        Some(effective.anchor.source())
+    }
+
+    /// The policy to apply: the one offered if it is admitted, else the one committed.
+    fn policy(&self, cause: Cause, config: &Config, trust: Trust, report: &mut Report) -> Option<Policy> {
+        if cause == Cause::Admission {
+            match self.admit(config, trust) {
+                Ok(policy) => return Some(policy),
+                Err(refusal) => {
+                    log::warn!("{}", chain(&refusal));
+                    report.admission = Some(refusal.finding());
+                }
+            }
+        }
+        self.committed_policy().unwrap_or_else(|finding| {
+            report.admission.get_or_insert(finding);
+            None
+        })
+    }
+
+    fn admit(&self, config: &Config, mut trust: Trust) -> Result<Policy, Refusal> {
+        let effective = trust::effective(&self.root, config, trust.membership()).map_err(Refusal::Trust)?;
+        let store = Store::new(&self.root);
+        let committed = if effective.starts_anew {
+            None
+        } else {
+            let committed = store.load().map_err(Refusal::Store)?;
+            committed.filter(|committed| committed.project == effective.project)
+        };
+        let inbox = Inbox::open(&self.root, self.agent_uid).map_err(|error| {
+            if error.is_not_found() { Refusal::NothingOffered } else { Refusal::Inbox(error) }
+        })?;
+        let held = Held {
+            trust: &effective,
+            committed: committed.as_ref(),
+            store: &store,
+            scratch: &self.root.path(RUN),
+        };
+        let admitted = admit::admit(inbox, held)?;
+        let policy = read(&admitted.committed, &admitted.documents).map_err(Refusal::Policy)?;
+        if admitted.is_new {
+            store.commit(&admitted.committed, &admitted.documents).map_err(Refusal::Commit)?;
+        }
+        self.settle_trust(&mut trust, &effective.anchor, &admitted.committed);
+        Ok(policy)
+    }
+
+    /// After an admission: the first use leaves its pin, and a new enrollment has its own store.
+    fn settle_trust(&self, trust: &mut Trust, anchor: &Anchor, committed: &Committed) {
+        let before = trust.clone();
+        let membership = match (&mut trust.current, &mut trust.pending) {
+            (Some(current), _) => current,
+            (None, Some(pending)) => pending,
+            (None, None) => return,
+        };
+        membership.starts_anew = false;
+        if *anchor == Anchor::FirstUse
+            && membership.pin.is_none()
+            && let Some((version, sha256)) = committed.roots.first_key_value()
+        {
+            membership.pin = Some(Pin { sha256: sha256.clone(), version: *version });
+            membership.source = Some(Source::FirstUse);
+        }
+        if *trust != before
+            && let Err(error) = trust.save(&self.root)
+        {
+            // The same is found again at the next admission.
+            log::warn!("{}", chain(&error));
+        }
+    }
+
+    pub(super) fn committed_policy(&self) -> Result<Option<Policy>, Finding> {
+        let store = Store::new(&self.root);
+        let refused = |refusal: Refusal| refusal.finding();
+        let Some(committed) = store.load().map_err(Refusal::Store).map_err(refused)? else {
+            return Ok(None);
+        };
+        let documents = store.documents(&committed).map_err(Refusal::Store).map_err(refused)?;
+        read(&committed, &documents).map_err(Refusal::Policy).map_err(refused).map(Some)
+    }
+
+    /// Makes the host what the policy says.
+    fn take_effect(
+        self: &Arc<Self>,
+        cause: Cause,
+        config: &Config,
+        policy: Policy,
+        now: DateTime<Utc>,
+        report: &mut Report,
+    ) {
+        if let Err(error) = hostward_accounts::finish_interrupted(&self.root.path(DATABASE)) {
+            report.warnings.push(host("accounts-failed", "`/var/lib/misc/hostward.db`", &error));
+        }
+        let prepared = match self.prepare(config, policy, now) {
+            Ok(prepared) => prepared,
+            Err(finding) => return report::fail(report, "observe the host", finding),
+        };
+        let Prepared { policy, facts, desired, plan } = prepared;
+        report::describe(report, &policy, &desired);
+        report.drift.clone_from(&plan.drift);
+        if let Err(finding) = self.save_ledger(&facts.ledger, &plan.ledger_before) {
+            // A uid that nobody remembers could be given to somebody else.
+            return report::fail(report, "write the ledger", finding);
+        }
+        let local_uids: BTreeSet<u32> = facts.local_users.iter().map(|user| user.uid).collect();
+        let setting = Setting {
+            root: &self.root,
+            now,
+            generation: policy.version,
+            sshd: sshd_demands(&desired, &facts),
+            reload_was_due: facts.ledger.sshd_reload_due,
+            probe_is_served: is_served(plan.probe.as_deref(), &facts),
+            local_uids: &local_uids,
+        };
+        let mut ledger = plan.ledger_before.clone();
+        let executed = effect::execute(&setting, &plan, &mut ledger);
+        if let Err(finding) = self.save_ledger(&plan.ledger_before, &ledger) {
+            report.warnings.push(finding);
+        }
+        report.steps.extend(executed.steps);
+        report.warnings.extend(executed.warnings);
+        if cause != Cause::Admission {
+            let served = plan.probe.as_deref();
+            report.warnings.extend(effect::look_after(&setting, served));
+        }
+        report.warnings.extend(effect::schedule_window(&self.root, plan.next_change));
+        report.warnings.dedup();
+        self.look_again_later(executed.ended);
+        self.settle_homes(executed.homes, &config.accounts.home_parents);
+    }
+
+    pub(super) fn prepare(
+        &self,
+        config: &Config,
+        policy: Policy,
+        now: DateTime<Utc>,
+    ) -> Result<Prepared, Finding> {
+        let facts = self.facts()?;
+        let desired = desired::resolve(&policy, config, &facts, now);
+        let plan = hostward_plan::plan(&desired, config, &facts, now);
+        Ok(Prepared { policy, facts, desired, plan })
+    }
+
+    pub(super) fn facts(&self) -> Result<Facts, Finding> {
+        let ledger = state::read::<Ledger>(&self.root.path(LEDGER), LEDGER).map_err(|error| {
+            finding(
+                Responsible::Operator,
+                "ledger-damaged",
+                "`/var/lib/hostward/ledger.json`",
+                chain(&error),
+                "restore it from a backup; or, if no uid was ever given to another person, move it aside and run `hostward apply`",
+            )
+        })?;
+        observe::facts(&self.root, ledger.unwrap_or_default()).map_err(|error| {
+            finding(
+                Responsible::Operator,
+                "host-not-observed",
+                "local account files",
+                chain(&error),
+                "restore the file; nothing is changed on this host until then",
+            )
+        })
+    }
+
+    pub(super) fn save_ledger(&self, before: &Ledger, after: &Ledger) -> Result<(), Finding> {
+        if before == after {
+            return Ok(());
+        }
+        state::write(&self.root.path(LEDGER), after, 0o600)
+            .map_err(|error| host("ledger-not-written", "`/var/lib/hostward/ledger.json`", &error))
+    }
+}
+
+fn read(committed: &Committed, documents: &[Document]) -> Result<Policy, PolicyError> {
+    let versions = Versions {
+        version: committed.version,
+        root_version: committed.root_version,
+        expires: committed.expires,
+    };
+    let documents = documents.iter().map(|d| (d.name.as_str(), d.bytes.as_slice()));
+    Policy::read(versions, documents, &committed.project)
+}
+
+fn sshd_demands(desired: &Desired, facts: &Facts) -> (Authentication, Admission) {
+    let authentication = if desired.settings.certificate_only {
+        Authentication::CertificateOnly
+    } else {
+        Authentication::CertificateToo
+    };
+    let restricted = facts.sshd.as_ref().is_some_and(|sshd| sshd.restricts_logins);
+    (authentication, if restricted { Admission::Restricted } else { Admission::Open })
+}
+
+fn is_served(probe: Option<&str>, facts: &Facts) -> bool {
+    match (&facts.database, probe) {
+        (DatabaseFact::Present(accounts), Some(probe)) => {
+            accounts.users.iter().any(|user| user.name == probe)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a finding says why an offered policy was refused; those about the host itself are found anew.
+fn is_about_the_offer(finding: &Finding) -> bool {
+    !["store-damaged", "trust-damaged", "inbox-empty", "commit-failed", "scratch-failed"]
+        .contains(&finding.code.as_str())
+}

@@ -1,0 +1,78 @@
+//! Observes the host: fills the facts that a plan depends on. Reads only, and reads the files themselves, not NSS,
+//! because hostward answers there too.
+
+mod host;
+mod local;
+mod managed;
+mod sshd;
+
+pub use host::visudos;
+pub use local::{LocalError, agent_uid};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use hostward_plan::facts::Facts;
+use hostward_plan::ledger::Ledger;
+
+use crate::processes::{Processes, exists};
+use crate::root::Root;
+use crate::sessions::{lingers, logind_user};
+
+/// The group that every managed user is in.
+const HOSTWARD_USERS: &str = "hostward-users";
+
+/// Everything a plan depends on besides policy, configuration and time.
+pub fn facts(root: &Root, ledger: Ledger) -> Result<Facts, LocalError> {
+    let local_users = local::users(root)?;
+    let local_groups = local::groups(root)?;
+    let database = managed::database(root);
+    let hostward_users =
+        local_groups.iter().find(|group| group.name == HOSTWARD_USERS).map(|group| group.gid);
+    let local_uids: BTreeSet<u32> = local_users.iter().map(|user| user.uid).collect();
+    let homes = former_homes(root, &ledger);
+    let running = running(root, &ledger, &local_uids);
+    Ok(Facts {
+        host_labels: host::labels(root),
+        subordinate_ids: local::subordinate_ids(root)?,
+        shells: local::shells(root),
+        hostward_users,
+        sudo: host::sudo_dialects(root),
+        sshd: sshd::facts(root),
+        files: managed::files(root),
+        database,
+        running,
+        homes,
+        ledger,
+        local_users,
+        local_groups,
+    })
+}
+
+/// Uids of people in the ledger that run something. A uid that a local account has now is nobody's to end.
+fn running(root: &Root, ledger: &Ledger, local_uids: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let people = || ledger.people.iter().filter(|(uid, _)| !local_uids.contains(uid));
+    let uids: BTreeSet<u32> = people().map(|(uid, _)| *uid).collect();
+    if uids.is_empty() {
+        return uids;
+    }
+    let mut running = Processes::new(root.path("/proc")).running(&uids);
+    let has_session = |uid: u32, name: &str| exists(&logind_user(root, uid)) || lingers(root, name);
+    running.extend(people().filter(|(uid, p)| has_session(**uid, &p.name)).map(|(uid, _)| *uid));
+    running
+}
+
+/// Homes of people who left that are still there and still theirs.
+fn former_homes(root: &Root, ledger: &Ledger) -> BTreeMap<u32, PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    ledger
+        .people
+        .iter()
+        .filter(|(_, person)| person.left.is_some() && !person.home_settled)
+        .filter(|(uid, person)| {
+            std::fs::symlink_metadata(root.path(&person.home))
+                .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == **uid)
+        })
+        .map(|(uid, person)| (*uid, PathBuf::from(&person.home)))
+        .collect()
+}

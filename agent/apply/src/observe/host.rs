@@ -1,0 +1,114 @@
+//! What kind of host it is: labels that grants select by, and which sudo is installed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use hostward_plan::facts::SudoDialect;
+
+use crate::root::Root;
+
+/// Where a visudo may be, Todd Miller's or sudo-rs'.
+const VISUDO: [&str; 4] =
+    ["/usr/sbin/visudo", "/usr/sbin/visudo-rs", "/usr/bin/visudo-rs", "/usr/lib/cargo/bin/visudo"];
+
+/// `host.*` and `os.*` labels.
+pub fn labels(root: &Root) -> BTreeMap<String, String> {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_string_lossy().into_owned();
+    let mut labels = BTreeMap::from([
+        ("host.fqdn".into(), fully_qualified(root, &name)),
+        ("host.arch".into(), system.machine().to_string_lossy().into_owned()),
+        ("host.name".into(), name),
+    ]);
+    for path in ["/etc/os-release", "/usr/lib/os-release"] {
+        if let Ok(text) = std::fs::read_to_string(root.path(path)) {
+            for (label, key) in [("os.id", "ID"), ("os.version", "VERSION_ID")] {
+                if let Some(value) = os_release(&text, key) {
+                    labels.insert(label.into(), value);
+                }
+            }
+            break;
+        }
+    }
+    labels
+}
+
+/// The name with a domain that /etc/hosts has for this host. There is no network here to ask.
+fn fully_qualified(root: &Root, name: &str) -> String {
+    if name.contains('.') {
+        return name.into();
+    }
+    let text = std::fs::read_to_string(root.path("/etc/hosts")).unwrap_or_default();
+    text.lines()
+        .map(|line| line.split('#').next().unwrap_or_default())
+        .map(|line| line.split_ascii_whitespace().skip(1).collect::<Vec<_>>())
+        .filter(|names| names.contains(&name))
+        .find_map(|names| {
+            names
+                .into_iter()
+                .find(|full| full.strip_prefix(name).is_some_and(|domain| domain.starts_with('.')))
+        })
+        .unwrap_or(name)
+        .to_owned()
+}
+
+/// A value of os-release(5).
+fn os_release(text: &str, key: &str) -> Option<String> {
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+    Some(value.trim().trim_matches(['"', '\'']).to_owned())
+}
+
+/// The visudo programs that are installed, each once, and whose they are.
+pub fn visudos(root: &Root) -> Vec<(PathBuf, SudoDialect)> {
+    let mut found: Vec<(PathBuf, SudoDialect)> = Vec::new();
+    for path in VISUDO {
+        let path = root.path(path);
+        let Ok(real) = std::fs::canonicalize(&path) else {
+            continue;
+        };
+        let text = real.to_string_lossy();
+        let dialect = if text.ends_with("-rs") || text.contains("/cargo/") {
+            SudoDialect::SudoRs
+        } else {
+            SudoDialect::Sudo
+        };
+        if !found.iter().any(|(known, _)| *known == real) {
+            found.push((real, dialect));
+        }
+    }
+    found
+}
+
+/// Which sudo implementations are installed.
+pub fn sudo_dialects(root: &Root) -> Vec<SudoDialect> {
+    let dialects: BTreeSet<SudoDialect> = visudos(root).into_iter().map(|(_, d)| d).collect();
+    dialects.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn os_release_values_lose_their_quotes() {
+        let text = "PRETTY_NAME=\"Debian\"\nID=debian\nVERSION_ID=\"12\"\nID_LIKE=x\n";
+        assert_eq!(os_release(text, "ID").as_deref(), Some("debian"));
+        assert_eq!(os_release(text, "VERSION_ID").as_deref(), Some("12"));
+        assert_eq!(os_release(text, "VARIANT"), None);
+    }
+
+    #[test]
+    fn the_domain_comes_from_the_hosts_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(directory.path().join("etc")).expect("etc");
+        let root = Root::below(directory.path());
+        assert_eq!(fully_qualified(&root, "web1"), "web1");
+        std::fs::write(
+            directory.path().join("etc/hosts"),
+            "127.0.0.1 localhost\n127.0.1.1 web1.example.org web1 # web1.other\n",
+        )
+        .expect("hosts");
+        assert_eq!(fully_qualified(&root, "web1"), "web1.example.org");
+        assert_eq!(fully_qualified(&root, "web1.net"), "web1.net");
+    }
+}

@@ -1,0 +1,161 @@
+//! Ends everything that runs under a uid: linger off, sessions terminated so that PAM closes them, then killed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use hostward_protocol::report::{Finding, Responsible};
+
+use crate::bus;
+use crate::finding::finding;
+use crate::processes::{Process, Processes, await_ends, belonging, exists, own_pid};
+use crate::root::Root;
+use rustix::process::Signal;
+
+/// How long sessions may take to close on their own.
+const GRACE: Duration = Duration::from_millis(300);
+/// How long the killing may go on against processes that start others.
+const LIMIT: Duration = Duration::from_secs(5);
+/// Descriptors that are waited on at once.
+const MAX_WAITS: usize = 256;
+
+/// Whose sessions end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaver {
+    /// The uid.
+    pub uid: u32,
+    /// The name it had.
+    pub name: String,
+}
+
+/// Ends what runs under the uids of `leavers`, all at the same time. For each uid: how many processes ended, or what is left.
+pub fn end(root: &Root, leavers: &[Leaver]) -> BTreeMap<u32, Result<usize, Finding>> {
+    let processes = Processes::new(root.path("/proc"));
+    let uids: BTreeSet<u32> = leavers.iter().map(|leaver| leaver.uid).collect();
+    let mut seen = Seen::default();
+    // Before anything is terminated: what sudo started can be told by its parent only while that lives.
+    let before = seen.look(&processes, &uids);
+    for leaver in leavers {
+        stop_lingering(root, leaver);
+        if exists(&logind_user(root, leaver.uid)) {
+            bus::logind(root, "TerminateUser", "u", &[&leaver.uid.to_string()]);
+        } else {
+            terminate(&processes, &before, leaver.uid);
+        }
+    }
+    let pidfds =
+        before.iter().take(MAX_WAITS).filter_map(|process| processes.open(process).ok().flatten()).collect();
+    if leavers.iter().any(|leaver| exists(&logind_user(root, leaver.uid))) || !before.is_empty() {
+        await_ends(pidfds, GRACE);
+    }
+    for leaver in leavers {
+        if exists(&logind_user(root, leaver.uid)) {
+            bus::logind(root, "KillUser", "ui", &[&leaver.uid.to_string(), "9"]);
+        }
+    }
+    kill(&processes, &uids, &mut seen);
+    let left = processes.all();
+    leavers
+        .iter()
+        .map(|leaver| {
+            let own = [leaver.uid].into();
+            let left = belonging(&left, &own, own_pid()).len();
+            let outcome = if left == 0 { Ok(seen.count(leaver.uid)) } else { Err(survivors(leaver, left)) };
+            (leaver.uid, outcome)
+        })
+        .collect()
+}
+
+/// Without logind: asks the user's own processes, sshd's among them, so that root's monitor closes the PAM session.
+fn terminate(processes: &Processes, before: &[Process], uid: u32) {
+    for process in before.iter().filter(|process| process.uids[0] == uid) {
+        let _ = processes.signal(process, Signal::HUP);
+        let _ = processes.signal(process, Signal::TERM);
+    }
+}
+
+/// Kills what has appeared since, once more, for uids that nobody has now.
+pub fn end_again(root: &Root, uids: &BTreeSet<u32>) {
+    let processes = Processes::new(root.path("/proc"));
+    kill(&processes, uids, &mut Seen::default());
+}
+
+fn kill(processes: &Processes, uids: &BTreeSet<u32>, seen: &mut Seen) {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let found = seen.look(processes, uids);
+        if found.is_empty() || Instant::now() > deadline {
+            return;
+        }
+        let mut pidfds = Vec::new();
+        for process in &found {
+            match processes.signal(process, Signal::KILL) {
+                Ok(Some(pidfd)) if pidfds.len() < MAX_WAITS => pidfds.push(pidfd),
+                Ok(_) => {}
+                Err(error) => log::warn!("cannot kill process {}: {error}", process.pid),
+            }
+        }
+        await_ends(pidfds, Duration::from_millis(100));
+    }
+}
+
+/// Processes found so far, by pid and start time: a child of sudo stays theirs after its parent has ended.
+#[derive(Default)]
+struct Seen(BTreeMap<(i32, u64), BTreeSet<u32>>);
+
+impl Seen {
+    fn look(&mut self, processes: &Processes, uids: &BTreeSet<u32>) -> Vec<Process> {
+        let all = processes.all();
+        for uid in uids {
+            for process in belonging(&all, &[*uid].into(), own_pid()) {
+                self.0.entry((process.pid, process.started)).or_default().insert(*uid);
+            }
+        }
+        all.into_iter().filter(|p| self.0.contains_key(&(p.pid, p.started))).collect()
+    }
+
+    fn count(&self, uid: u32) -> usize {
+        self.0.values().filter(|uids| uids.contains(&uid)).count()
+    }
+}
+
+/// logind looks the user up by name first, who does not exist any more: the file is what counts.
+fn stop_lingering(root: &Root, leaver: &Leaver) {
+    if leaver.name.is_empty() || leaver.name.contains('/') || leaver.name.starts_with('.') {
+        return;
+    }
+    let file = root.path("/var/lib/systemd/linger").join(&leaver.name);
+    if !exists(&file) {
+        return;
+    }
+    let uid = leaver.uid.to_string();
+    bus::logind(root, "SetUserLinger", "ubb", &[&uid, "false", "false"]);
+    match std::fs::remove_file(&file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            log::warn!("cannot turn lingering off for uid {uid}: {error}");
+        }
+        _ => {}
+    }
+}
+
+/// Where logind keeps what it knows of a user with a session.
+pub fn logind_user(root: &Root, uid: u32) -> std::path::PathBuf {
+    root.path("/run/systemd/users").join(uid.to_string())
+}
+
+/// Whether a user with this name lingers.
+pub fn lingers(root: &Root, name: &str) -> bool {
+    !name.is_empty()
+        && !name.contains('/')
+        && !name.starts_with('.')
+        && exists(&root.path("/var/lib/systemd/linger").join(name))
+}
+
+fn survivors(leaver: &Leaver, left: usize) -> Finding {
+    finding(
+        Responsible::Host,
+        "sessions-survive",
+        format!("user `{}` (uid {})", leaver.name, leaver.uid),
+        format!("{left} processes survived being killed"),
+        "the next pass tries again; processes in uninterruptible sleep end when the device or server they wait for answers",
+    )
+}
