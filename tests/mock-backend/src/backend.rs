@@ -137,7 +137,8 @@ impl Backend {
         lock(&self.faults).clone()
     }
 
-    /// The backend's clock, which may be wrong on purpose.
+    /// The clock that credentials are held against and `Date` shows, which may be wrong on purpose.
+    /// Tokens and all that is published live by the true time.
     pub fn clock(&self) -> DateTime<Utc> {
         let offset = lock(&self.faults).clock_offset();
         let offset = TimeDelta::try_seconds(offset).unwrap_or_default();

@@ -245,7 +245,6 @@ fn token(backend: &Backend, uses: u32, seconds: u64, pin: bool) -> Result<Value,
     let view = backend.view();
     let newest = view.roots.last().filter(|_| pin);
     let lifetime = Duration::from_secs(seconds);
-    // Tokens live by the true time: a backend's wrong clock is about credentials.
     let token = EnrollmentToken {
         url: backend.origins.first().cloned().unwrap_or_default(),
         project: view.project.clone(),
@@ -259,7 +258,7 @@ fn token(backend: &Backend, uses: u32, seconds: u64, pin: bool) -> Result<Value,
 fn hosts(registry: &Registry) -> Result<Value, Failure> {
     let mut hosts = Vec::new();
     for host in registry.hosts() {
-        let last = registry.reports(&host.id)?.pop();
+        let last = registry.last_report(&host.id)?;
         hosts.push(EnrolledHost {
             host: host.clone(),
             last_report: last.as_ref().map(|stored| stored.received),

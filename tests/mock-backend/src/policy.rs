@@ -354,3 +354,6 @@ pub(crate) fn stable_id(kind: &str, name: &str) -> String {
     let digest = sha256_hex(format!("{kind}/{name}").as_bytes());
     format!("{}-{}", &kind[..1], &digest[..12])
 }
+
+#[cfg(test)]
+mod tests;

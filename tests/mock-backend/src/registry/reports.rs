@@ -63,6 +63,11 @@ impl Registry {
         self.report_paths(host)?.iter().map(|path| read(path)).collect()
     }
 
+    /// The newest report of a host.
+    pub fn last_report(&self, host: &str) -> Result<Option<StoredReport>, RegistryError> {
+        self.report_paths(host)?.last().map(|path| read(path)).transpose()
+    }
+
     pub(super) fn remove_reports(&self, host: &str) -> Result<(), RegistryError> {
         let directory = self.report_directory(host);
         match std::fs::remove_dir_all(&directory) {

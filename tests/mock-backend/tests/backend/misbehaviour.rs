@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hostward_protocol::problem::Code;
 use reqwest::Method;
 
-use crate::support::{Bench, http, problem};
+use crate::support::{Bench, TestHost, http, http1, problem};
 
 const HEALTH: &str = "/v1/health";
 
@@ -35,13 +35,19 @@ async fn answers_are_late() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_are_cut() {
     let bench = Bench::start().await;
+    let url = bench.repository_url("1.root.json");
     for arguments in [vec![], vec!["after=10"], vec!["after=0"]] {
         bench.client().fault_on("cut", &arguments).unwrap();
-        let response = bench.get("/v1/projects/acme/tuf/1.root.json").await;
-        assert_eq!(response.status(), 200);
-        assert!(response.content_length().unwrap() > 1000, "the whole length is announced");
-        response.bytes().await.unwrap_err();
+        for http in [&bench.http, &http1(&bench.server)] {
+            let response = http.get(&url).send().await.unwrap();
+            assert_eq!(response.status(), 200);
+            assert!(response.content_length().unwrap() > 1000, "the whole length is announced");
+            response.bytes().await.unwrap_err();
+        }
     }
+    bench.client().fault_on("cut", &["after=10"]).unwrap();
+    let mut response = http1(&bench.server).get(&url).send().await.unwrap();
+    assert_eq!(response.chunk().await.unwrap().unwrap().len(), 10, "a part arrives");
     bench.client().fault_off(None).unwrap();
     assert_eq!(bench.get(HEALTH).await.status(), 200);
 }
@@ -50,7 +56,9 @@ async fn bodies_are_cut() {
 async fn connections_end_without_an_answer() {
     let bench = Bench::start().await;
     bench.client().fault_on("close", &[]).unwrap();
-    bench.http.get(bench.url(HEALTH)).send().await.unwrap_err();
+    for http in [&bench.http, &http1(&bench.server)] {
+        http.get(bench.url(HEALTH)).send().await.unwrap_err();
+    }
     bench.client().fault_off(Some("close")).unwrap();
     assert_eq!(bench.get(HEALTH).await.status(), 200);
 }
@@ -59,11 +67,13 @@ async fn connections_end_without_an_answer() {
 async fn a_body_never_ends() {
     let bench = Bench::start().await;
     bench.client().fault_on("endless", &["path=timestamp.json"]).unwrap();
-    let mut response = bench.get("/v1/projects/acme/tuf/timestamp.json").await;
-    assert_eq!((response.status().as_u16(), response.content_length()), (200, None));
-    let mut length = 0;
-    while length < 4 << 20 {
-        length += response.chunk().await.unwrap().unwrap().len();
+    for http in [&bench.http, &http1(&bench.server)] {
+        let mut response = http.get(bench.repository_url("timestamp.json")).send().await.unwrap();
+        assert_eq!((response.status().as_u16(), response.content_length()), (200, None));
+        let mut length = 0;
+        while length < 4 << 20 {
+            length += response.chunk().await.unwrap().unwrap().len();
+        }
     }
 }
 
@@ -118,6 +128,10 @@ async fn the_clock_is_off() {
     };
     let response = host.send_with(&bench, Method::PUT, "/v1/hosts/self", body, adjust).await;
     assert_eq!(response.status(), 204, "by the backend's own clock");
+    let other = TestHost::new(&bench.server.url);
+    let body = serde_json::to_vec(&other.enrollment(&bench.token().secret)).unwrap();
+    let response = other.send_with(&bench, Method::POST, "/v1/enroll", body, adjust).await;
+    assert_eq!(response.status(), 201, "tokens live by the true time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

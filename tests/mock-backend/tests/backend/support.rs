@@ -105,14 +105,21 @@ impl Bench {
 
 /// A client that trusts the backend's CA and nothing else.
 pub fn http(server: &Server) -> reqwest::Client {
+    http_builder(server).build().unwrap()
+}
+
+/// The same, speaking HTTP/1.1 only.
+pub fn http1(server: &Server) -> reqwest::Client {
+    http_builder(server).http1_only().build().unwrap()
+}
+
+fn http_builder(server: &Server) -> reqwest::ClientBuilder {
     let pem = std::fs::read(&server.ca_path).unwrap();
     let certificate = reqwest::Certificate::from_pem(&pem).unwrap();
     reqwest::Client::builder()
         .tls_certs_only([certificate])
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .unwrap()
 }
 
 pub fn read_token(line: &str) -> EnrollmentToken {
