@@ -157,7 +157,7 @@ fn nothing_else_is_permitted(release: Release, packages: &str, implementations: 
         for (line, made) in lines.iter().zip(run(&fixture, sudo, &lines)) {
             let is_meant = accepted.iter().any(|meaning| meaning.means(line, *reading));
             let fits = match &made {
-                Made::Ran(words) => is_meant && words == line,
+                Made::Ran(words) => is_meant && words[1..] == line[1..],
                 Made::Refused => !is_meant,
                 Made::Unclear(_) => false,
             };

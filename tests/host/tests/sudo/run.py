@@ -4,7 +4,7 @@
 # A line: the number of its words in decimal, then the words, each ended by a NUL. Said of each, on a line of its own:
 # exit status, standard output and standard error in hexadecimal.
 #
-# Programs below /opt/p are made on demand, so that none is refused for not being there. They print what they are called with.
+# Every line is run from `/`. Programs below /opt/p are made on demand, so that none is refused for not being there. They print what they are called with.
 import os
 import subprocess
 import sys
@@ -42,7 +42,7 @@ def main():
     for line in lines:
         done = subprocess.run(
             become + [sudo, "-n", "--"] + line,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30,
+            cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30,
         )
         print(done.returncode, done.stdout.hex() or "-", done.stderr.hex() or "-", flush=True)
 

@@ -197,7 +197,7 @@ impl Meaning {
     /// Whether it means this command line, which `reading` may know only in part.
     pub fn means(&self, line: &[String], reading: Reading) -> bool {
         let [program, given @ ..] = line else { return false };
-        let Some(program) = resolved(program) else { return false };
+        let Some(program) = resolved(&from_root(program)) else { return false };
         match self {
             Meaning::Any(path) => resolved(path).is_some_and(|path| path == program),
             Meaning::Exact(path, wanted) => {
@@ -224,7 +224,8 @@ impl Meaning {
         let (program, arguments) = (&meant[0], &meant[1..]);
         let mut lines: Vec<Vec<String>> =
             near(program).into_iter().map(|near| [&[near], arguments].concat()).collect();
-        let mut with = |arguments: Vec<String>| lines.push([std::slice::from_ref(program), &arguments[..]].concat());
+        let mut with =
+            |arguments: Vec<String>| lines.push([std::slice::from_ref(program), &arguments[..]].concat());
         let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         with(Vec::new());
         with(owned(&[""]));
@@ -306,6 +307,12 @@ fn near(text: &str) -> Vec<String> {
     near.sort();
     near.dedup();
     near
+}
+
+/// A program's name as it is run from `/`; one without a slash is looked for elsewhere.
+pub fn from_root(program: &str) -> String {
+    let is_relative = !program.starts_with('/') && program.contains('/');
+    if is_relative { format!("/{program}") } else { program.to_owned() }
 }
 
 /// The file that an absolute path names where there are no links; `None` for what names none.
