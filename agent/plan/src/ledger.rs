@@ -6,6 +6,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+/// Where the account database is.
+pub const DATABASE_PATH: &str = "/var/lib/misc/hostward.db";
+
 /// The ledger, schema `hostward/ledger/1`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -13,7 +16,7 @@ pub struct Ledger {
     /// Everybody who ever had a uid on this host, by uid. Entries are never removed while the host is enrolled.
     pub people: BTreeMap<u32, Person>,
     /// The managed files that hostward wrote, by path: what they should be, so that drift is told from a first installation.
-    /// [`crate::sshd::MAIN_PATH`] is among them while hostward has a block in it.
+    /// [`crate::sshd::MAIN_PATH`] is among them while hostward has a block in it, [`DATABASE_PATH`] once it was written.
     pub files: BTreeMap<String, WrittenFile>,
     /// sshd's configuration was or is about to be changed, and sshd did not read it since. Set in
     /// [`crate::Plan::ledger_before`], cleared when [`crate::Step::ReloadSshd`] succeeded.

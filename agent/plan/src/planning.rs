@@ -39,7 +39,7 @@ pub fn plan(desired: &Desired, config: &Config, facts: &Facts, now: DateTime<Utc
 
     ledger.sshd_reload_due = steps.reloads();
     Plan {
-        drift: drift::find(&target, facts, &ledger),
+        drift: drift::find(&target, facts),
         leaving: sessions::leaving(desired, facts),
         probe: target.probe(desired),
         next_change: [desired.next_change, homes.next].into_iter().flatten().min(),

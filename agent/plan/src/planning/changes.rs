@@ -77,7 +77,7 @@ pub(super) fn summary(from: &Accounts, to: &Accounts) -> String {
             groups.note(old.is_some(), new.is_some(), changed);
         },
     );
-    let parts: Vec<String> = [users.text("users"), groups.text("groups")].into_iter().flatten().collect();
+    let parts: Vec<String> = [users.text("user"), groups.text("group")].into_iter().flatten().collect();
     parts.join(", ")
 }
 
@@ -104,7 +104,8 @@ impl Counts {
             .filter(|(_, count)| *count > 0)
             .map(|(sign, count)| format!("{sign}{count}"))
             .collect();
-        (!parts.is_empty()).then(|| format!("{} {what}", parts.join(" ")))
+        let plural = if self.added + self.removed + self.changed == 1 { "" } else { "s" };
+        (!parts.is_empty()).then(|| format!("{} {what}{plural}", parts.join(" ")))
     }
 }
 
@@ -183,7 +184,7 @@ fn group_change(old: &Group, from: &Accounts, new: &Group, to: &Accounts) -> Opt
     let signs: Vec<String> =
         signs.into_iter().filter(|(_, n)| *n > 0).map(|(sign, n)| format!("{sign}{n}")).collect();
     if !signs.is_empty() {
-        parts.push(format!("{} members", signs.join(" ")));
+        parts.push(format!("members {}", signs.join(" ")));
     }
     (!parts.is_empty()).then(|| parts.join(", "))
 }

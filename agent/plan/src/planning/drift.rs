@@ -6,14 +6,14 @@ use hostward_protocol::report::{Finding, Responsible};
 
 use super::target::Target;
 use crate::facts::{DatabaseFact, Facts, ManagedFile};
-use crate::ledger::{Ledger, sha256_hex};
+use crate::ledger::{DATABASE_PATH, sha256_hex};
 use crate::sshd::{self, MAIN_PATH};
 
-pub(super) fn find(target: &Target<'_>, facts: &Facts, ledger: &Ledger) -> Vec<Finding> {
+pub(super) fn find(target: &Target<'_>, facts: &Facts) -> Vec<Finding> {
     let mut drift: Vec<Finding> =
         ManagedFile::ALL.into_iter().filter_map(|file| of_file(file, facts)).collect();
     drift.extend(of_main(target, facts));
-    drift.extend(of_database(facts, ledger));
+    drift.extend(of_database(facts));
     drift
 }
 
@@ -47,21 +47,16 @@ fn of_main(target: &Target<'_>, facts: &Facts) -> Option<Finding> {
     }
 }
 
-fn of_database(facts: &Facts, ledger: &Ledger) -> Option<Finding> {
-    const PATH: &str = "/var/lib/misc/hostward.db";
+fn of_database(facts: &Facts) -> Option<Finding> {
     match &facts.database {
         DatabaseFact::Damaged(what) => {
-            Some(finding("account-database-damaged", PATH, &format!("it is damaged: {what}")))
+            Some(finding("account-database-damaged", DATABASE_PATH, &format!("it is damaged: {what}")))
         }
-        DatabaseFact::Absent => {
-            // Whoever is known from before this pass had been served.
-            let was_served = facts
-                .ledger
-                .people
-                .iter()
-                .any(|(uid, person)| person.left.is_none() && ledger.people.contains_key(uid));
-            was_served.then(|| finding("account-database-removed", PATH, "it was removed"))
-        }
+        DatabaseFact::Absent => facts
+            .ledger
+            .files
+            .contains_key(DATABASE_PATH)
+            .then(|| finding("account-database-removed", DATABASE_PATH, "it was removed")),
         DatabaseFact::Present(_) => None,
     }
 }

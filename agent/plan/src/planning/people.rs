@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use crate::desired::Desired;
-use crate::facts::{Facts, ManagedFile};
-use crate::ledger::{Ledger, Person};
+use crate::facts::{DatabaseFact, Facts, ManagedFile};
+use crate::ledger::{DATABASE_PATH, Ledger, Person};
 use crate::sshd::{MAIN_PATH, has_block};
 
 /// The ledger with everybody who is about to be served, and with the moment at which others were found to have left.
@@ -15,6 +15,9 @@ pub(super) fn remember(desired: &Desired, facts: &Facts, now: DateTime<Utc>) -> 
         if !facts.files.contains_key(&file) {
             ledger.files.remove(file.path());
         }
+    }
+    if facts.database == DatabaseFact::Absent {
+        ledger.files.remove(DATABASE_PATH);
     }
     if facts.sshd.as_ref().is_none_or(|sshd| !has_block(&sshd.main)) {
         ledger.files.remove(MAIN_PATH);

@@ -175,6 +175,19 @@ impl<'a> People<'a> {
                 findings.warn(Refusal::operator("user-id-changed", message, mend).about(person.subject()));
             }
         }
+        for person in &self.admitted {
+            if let Some(known) = ledger.get(&person.uid.number())
+                && known.home != person.home.as_str()
+            {
+                let message = format!(
+                    "its home was `{}` on this host and is `{}` now; files stay where they are",
+                    shown(&known.home),
+                    person.home.as_str()
+                );
+                let mend = "move the old home to the new place, or set `home` on the backend";
+                findings.warn(Refusal::operator("user-home-changed", message, mend).about(person.subject()));
+            }
+        }
         let homes: HashMap<&str, u32> =
             host.facts.homes.iter().filter_map(|(uid, home)| Some((home.to_str()?, *uid))).collect();
         for person in self.admitted.iter().filter(|_| !homes.is_empty()) {
