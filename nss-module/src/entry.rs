@@ -1,0 +1,457 @@
+//! The functions that glibc calls, and all that touches memory of the caller's.
+//!
+//! Their signatures and their rules are those of nss/nss.h and of the "NSS Modules Interface" chapter of glibc's manual.
+//! Everything answered lies in the caller's buffer. `errno` changes only together with the status.
+
+#![allow(unsafe_code)]
+
+use core::ffi::{c_char, c_int, c_long};
+use core::mem::size_of;
+use core::{ptr, slice};
+
+use hostward_accounts::{Database, GroupRecord, Lookup, MAX_NAME, UserRecord};
+use libc::{gid_t, group, passwd, spwd, uid_t};
+
+use crate::cursor::Cursor;
+use crate::kept;
+use crate::status::Outcome;
+
+static PASSWD: Cursor = Cursor::new();
+static GROUP: Cursor = Cursor::new();
+static SHADOW: Cursor = Cursor::new();
+
+const SUCCESS: c_int = 1;
+
+/// Asks the database in force, and tells `errnop` what there is to tell.
+///
+/// # Safety
+/// `errnop` is writable.
+#[inline]
+unsafe fn ask(errnop: *mut c_int, ask: impl FnOnce(&Database<'_>) -> Outcome) -> c_int {
+    let outcome = match kept::access() {
+        Ok(access) => ask(access.database()),
+        Err(outcome) => outcome,
+    };
+    let (status, errno) = outcome.for_glibc();
+    if let Some(errno) = errno {
+        // SAFETY: the caller's promise.
+        unsafe { *errnop = errno };
+    }
+    status
+}
+
+#[inline]
+fn found<T>(lookup: Lookup<T>, fill: impl FnOnce(&T) -> Outcome) -> Outcome {
+    match lookup {
+        Lookup::Found(record) => fill(&record),
+        Lookup::NotFound => Outcome::NotFound,
+        Lookup::Corrupt => Outcome::CORRUPT,
+    }
+}
+
+/// The bytes of a name, at most one more than a name can have.
+///
+/// # Safety
+/// `name` is a C string that outlives the result.
+#[inline]
+unsafe fn key<'a>(name: *const c_char) -> &'a [u8] {
+    // SAFETY: the caller's promise; the length stops at the NUL.
+    unsafe { slice::from_raw_parts(name.cast(), libc::strnlen(name, MAX_NAME + 1)) }
+}
+
+/// The caller's buffer.
+#[derive(Clone, Copy)]
+struct Buffer {
+    start: *mut c_char,
+    len: usize,
+}
+
+impl Buffer {
+    /// Copies `text` to offset `at`, if it fits.
+    ///
+    /// # Safety
+    /// The buffer is writable over its whole length and nothing of the database's.
+    #[inline]
+    unsafe fn put(self, at: usize, text: &[u8]) -> Option<*mut c_char> {
+        if at.checked_add(text.len())? > self.len {
+            return None;
+        }
+        // SAFETY: just checked to lie within the buffer, which is the caller's promise.
+        unsafe {
+            let to = self.start.add(at);
+            ptr::copy_nonoverlapping(text.as_ptr().cast(), to, text.len());
+            Some(to)
+        }
+    }
+}
+
+/// # Safety
+/// `result` is writable, and `buffer` as [`Buffer::put`] wants it.
+#[inline]
+unsafe fn fill_passwd(user: &UserRecord<'_>, result: *mut passwd, buffer: Buffer) -> Outcome {
+    // SAFETY: the caller's promise.
+    let Some(text) = (unsafe { buffer.put(0, user.strings()) }) else {
+        return Outcome::TooSmall;
+    };
+    // SAFETY: `result` is the caller's promise. The offsets lie within the strings (checked when the record was read).
+    unsafe {
+        result.write(passwd {
+            pw_name: text,
+            pw_passwd: text.add(user.password_offset()),
+            pw_uid: user.uid(),
+            pw_gid: user.gid(),
+            pw_gecos: text.add(user.gecos_offset()),
+            pw_dir: text.add(user.home_offset()),
+            pw_shell: text.add(user.shell_offset()),
+        });
+    }
+    Outcome::Success
+}
+
+/// # Safety
+/// As for [`fill_passwd`].
+unsafe fn fill_shadow(user: &UserRecord<'_>, result: *mut spwd, buffer: Buffer) -> Outcome {
+    // SAFETY: the caller's promise.
+    let Some(text) = (unsafe { buffer.put(0, user.name_and_password()) }) else {
+        return Outcome::TooSmall;
+    };
+    // SAFETY: `result` is the caller's promise. The offset lies within what was copied.
+    unsafe {
+        result.write(spwd {
+            sp_namp: text,
+            sp_pwdp: text.add(user.password_offset()),
+            // What an empty field of /etc/shadow reads as: no ageing, no expiry.
+            sp_lstchg: -1,
+            sp_min: -1,
+            sp_max: -1,
+            sp_warn: -1,
+            sp_inact: -1,
+            sp_expire: -1,
+            sp_flag: !0,
+        });
+    }
+    Outcome::Success
+}
+
+/// # Safety
+/// As for [`fill_passwd`].
+unsafe fn fill_group(record: &GroupRecord<'_>, result: *mut group, buffer: Buffer) -> Outcome {
+    const POINTER: usize = size_of::<*mut c_char>();
+    // The pointers come first, aligned; the text needs no alignment.
+    let pad = buffer.start.addr().wrapping_neg() % POINTER;
+    let count = record.member_count();
+    let text_at = count.checked_add(1).and_then(|n| n.checked_mul(POINTER)).and_then(|n| n.checked_add(pad));
+    // SAFETY: the caller's promise.
+    let text = text_at.and_then(|at| unsafe { buffer.put(at, record.strings()) });
+    let Some(text) = text else {
+        // A damaged record might ask for more and more.
+        let sound = record.members().all(|member| member.is_some());
+        return if sound { Outcome::TooSmall } else { Outcome::CORRUPT };
+    };
+    // SAFETY: `pad` is below `text_at`, which lies within the buffer.
+    let members = unsafe { buffer.start.add(pad) }.cast::<*mut c_char>();
+    let mut filled = 0_usize;
+    for member in record.members() {
+        let Some((at, _)) = member else {
+            return Outcome::CORRUPT;
+        };
+        if filled == count {
+            return Outcome::CORRUPT;
+        }
+        // SAFETY: `count + 1` pointers fit between `pad` and `text_at`; `at` lies within the text (`Members`).
+        unsafe { members.add(filled).write(text.add(at)) };
+        filled = filled.wrapping_add(1);
+    }
+    // SAFETY: as above, `filled` being at most `count`; `result` is the caller's promise.
+    unsafe {
+        members.add(filled).write(ptr::null_mut());
+        result.write(group {
+            gr_name: text,
+            gr_passwd: text.add(record.password_offset()),
+            gr_gid: record.gid(),
+            gr_mem: members,
+        });
+    }
+    Outcome::Success
+}
+
+/// The list of gids that glibc grows with us: `start` of `size` are filled.
+struct GidList {
+    start: *mut c_long,
+    size: *mut c_long,
+    gids: *mut *mut gid_t,
+    /// 0 or less for none.
+    limit: c_long,
+}
+
+impl GidList {
+    /// Appends the gids of `user` but `primary` and those already there, as far as the limit allows.
+    ///
+    /// # Safety
+    /// `start`, `size` and `gids` are readable and writable, `gids` came from malloc and holds `size` gids.
+    unsafe fn append(&self, user: &UserRecord<'_>, primary: gid_t) -> Outcome {
+        // SAFETY: the caller's promise.
+        let (before, size) = unsafe { (*self.start, *self.size) };
+        let (Ok(before), Ok(mut size)) = (usize::try_from(before), usize::try_from(size)) else {
+            return Outcome::Unavailable(libc::EINVAL);
+        };
+        let mut filled = before;
+        let most = match usize::try_from(self.limit) {
+            Ok(limit) if limit > 0 => limit,
+            _ => usize::MAX,
+        };
+        let wanted = before.saturating_add(user.gids().len()).min(most);
+        if wanted > size {
+            // SAFETY: the caller's promise.
+            match unsafe { self.grow(wanted.max(size.saturating_mul(2)).min(most)) } {
+                Some(grown) => size = grown,
+                None => return Outcome::Unavailable(libc::ENOMEM),
+            }
+        }
+        // SAFETY: the caller's promise.
+        let gids = unsafe { *self.gids };
+        for gid in user.gids() {
+            // SAFETY: the first `before` are filled, and at most `size` of them.
+            let there = unsafe { (0..before.min(size)).any(|n| *gids.add(n) == gid) };
+            if gid == primary || there {
+                continue;
+            }
+            if filled >= size.min(most) {
+                break;
+            }
+            // SAFETY: below `size`.
+            unsafe { gids.add(filled).write(gid) };
+            filled = filled.wrapping_add(1);
+        }
+        // SAFETY: the caller's promise. It cannot exceed what was a `long` or a limit of its.
+        unsafe { *self.start = filled as c_long };
+        Outcome::Success
+    }
+
+    /// # Safety
+    /// As for [`Self::append`].
+    unsafe fn grow(&self, to: usize) -> Option<usize> {
+        let bytes = to.checked_mul(size_of::<gid_t>())?;
+        let size = c_long::try_from(to).ok()?;
+        // SAFETY: `gids` came from malloc (the caller's promise), and is replaced at once.
+        unsafe {
+            let grown = libc::realloc((*self.gids).cast(), bytes);
+            if grown.is_null() {
+                return None;
+            }
+            *self.gids = grown.cast();
+            *self.size = size;
+        }
+        Some(to)
+    }
+}
+
+/// passwd by name.
+///
+/// # Safety
+/// As glibc calls it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _nss_hostward_getpwnam_r(
+    name: *const c_char,
+    result: *mut passwd,
+    buffer: *mut c_char,
+    len: usize,
+    errnop: *mut c_int,
+) -> c_int {
+    let buffer = Buffer { start: buffer, len };
+    // SAFETY: glibc passes a C string, a result, a buffer of that length and errno.
+    unsafe { ask(errnop, |db| found(db.user_by_name(key(name)), |user| fill_passwd(user, result, buffer))) }
+}
+
+/// passwd by uid.
+///
+/// # Safety
+/// As glibc calls it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _nss_hostward_getpwuid_r(
+    uid: uid_t,
+    result: *mut passwd,
+    buffer: *mut c_char,
+    len: usize,
+    errnop: *mut c_int,
+) -> c_int {
+    let buffer = Buffer { start: buffer, len };
+    // SAFETY: glibc passes a result, a buffer of that length and errno.
+    unsafe { ask(errnop, |db| found(db.user_by_uid(uid), |user| fill_passwd(user, result, buffer))) }
+}
+
+/// Starts the enumeration of passwd.
+#[unsafe(no_mangle)]
+pub extern "C" fn _nss_hostward_setpwent(_stay_open: c_int) -> c_int {
+    PASSWD.rewind();
+    SUCCESS
+}
+
+/// The next entry of passwd.
+///
+/// # Safety
+/// As glibc calls it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _nss_hostward_getpwent_r(
+    result: *mut passwd,
+    buffer: *mut c_char,
+    len: usize,
+    errnop: *mut c_int,
+) -> c_int {
+    let buffer = Buffer { start: buffer, len };
+    // SAFETY: glibc passes a result, a buffer of that length and errno.
+    unsafe {
+        ask(errnop, |db| {
+            PASSWD.next(|last| db.user_after(last), UserRecord::uid, |user| fill_passwd(user, result, buffer))
+        })
+    }
+}
+
+/// Ends the enumeration of passwd.
+#[unsafe(no_mangle)]
+pub extern "C" fn _nss_hostward_endpwent() -> c_int {
+    PASSWD.rewind();
+    SUCCESS
+}
+
+/// shadow by name.
+///
+/// # Safety
+/// As glibc calls it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _nss_hostward_getspnam_r(
+    name: *const c_char,
+    result: *mut spwd,
+    buffer: *mut c_char,
+    len: usize,
+    errnop: *mut c_int,
+) -> c_int {
+    let buffer = Buffer { start: buffer, len };
+    // SAFETY: glibc passes a C string, a result, a buffer of that length and errno.
+    unsafe { ask(errnop, |db| found(db.user_by_name(key(name)), |user| fill_shadow(user, result, buffer))) }
+}
+
+/// Starts the enumeration of shadow.
+#[unsafe(no_mangle)]
+pub extern "C" fn _nss_hostward_setspent(_stay_open: c_int) -> c_int {
+    SHADOW.rewind();
+    SUCCESS
+}
+
+/// The next entry of shadow.
+///
+/// # Safety
+/// As glibc calls it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _nss_hostward_getspent_r(
+    result: *mut spwd,
+    buffer: *mut c_char,
+    len: usize,
+    errnop: *mut c_int,
+) -> c_int {
+    let buffer = Buffer { start: buffer, len };
+    // SAFETY: glibc passes a result, a buffer of that length and errno.
+    unsafe {
+        ask(errnop, |db| {
+            SHADOW.next(|last| db.user_after(last), UserRecord::uid, |user| fill_shadow(user, result, buffer))
+        })
+    }
+}
+
+/// Ends the enumeration of shadow.
+#[unsafe(no_mangle)]
+pub extern "C" fn _nss_hostward_endspent() -> c_int {
+    SHADOW.rewind();
+    SUCCESS
+}
+
+/// group by name.
+///
+/// # Safety
+/// As glibc calls it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _nss_hostward_getgrnam_r(
+    name: *const c_char,
+    result: *mut group,
+    buffer: *mut c_char,
+    len: usize,
+    errnop: *mut c_int,
+) -> c_int {
+    let buffer = Buffer { start: buffer, len };
+    // SAFETY: glibc passes a C string, a result, a buffer of that length and errno.
+    unsafe { ask(errnop, |db| found(db.group_by_name(key(name)), |group| fill_group(group, result, buffer))) }
+}
+
+/// group by gid.
+///
+/// # Safety
+/// As glibc calls it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _nss_hostward_getgrgid_r(
+    gid: gid_t,
+    result: *mut group,
+    buffer: *mut c_char,
+    len: usize,
+    errnop: *mut c_int,
+) -> c_int {
+    let buffer = Buffer { start: buffer, len };
+    // SAFETY: glibc passes a result, a buffer of that length and errno.
+    unsafe { ask(errnop, |db| found(db.group_by_gid(gid), |group| fill_group(group, result, buffer))) }
+}
+
+/// Starts the enumeration of group.
+#[unsafe(no_mangle)]
+pub extern "C" fn _nss_hostward_setgrent(_stay_open: c_int) -> c_int {
+    GROUP.rewind();
+    SUCCESS
+}
+
+/// The next entry of group.
+///
+/// # Safety
+/// As glibc calls it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _nss_hostward_getgrent_r(
+    result: *mut group,
+    buffer: *mut c_char,
+    len: usize,
+    errnop: *mut c_int,
+) -> c_int {
+    let buffer = Buffer { start: buffer, len };
+    // SAFETY: glibc passes a result, a buffer of that length and errno.
+    unsafe {
+        ask(errnop, |db| {
+            GROUP.next(
+                |last| db.group_after(last),
+                GroupRecord::gid,
+                |group| fill_group(group, result, buffer),
+            )
+        })
+    }
+}
+
+/// Ends the enumeration of group.
+#[unsafe(no_mangle)]
+pub extern "C" fn _nss_hostward_endgrent() -> c_int {
+    GROUP.rewind();
+    SUCCESS
+}
+
+/// The supplementary groups of a user: those of the database, `hostward-users` and the local groups granted.
+///
+/// # Safety
+/// As glibc calls it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _nss_hostward_initgroups_dyn(
+    user: *const c_char,
+    primary: gid_t,
+    start: *mut c_long,
+    size: *mut c_long,
+    gids: *mut *mut gid_t,
+    limit: c_long,
+    errnop: *mut c_int,
+) -> c_int {
+    let list = GidList { start, size, gids, limit };
+    // SAFETY: glibc passes a C string, a list from malloc with its sizes, and errno.
+    unsafe { ask(errnop, |db| found(db.user_by_name(key(user)), |user| list.append(user, primary))) }
+}
