@@ -4,6 +4,7 @@
 //! documents and entries.
 
 mod accounts;
+mod duplicates;
 mod grants;
 mod groups;
 mod horizon;
@@ -16,7 +17,7 @@ pub(crate) use groups::Groups;
 pub(crate) use people::{People, Standing, earlier};
 pub(crate) use sudo::Sudo;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use hostward_config::Config;
@@ -27,6 +28,7 @@ use crate::facts::Facts;
 use crate::policy::Policy;
 use crate::refusal::{Findings, Refusal};
 use crate::trust;
+use accounts::LocalGids;
 use horizon::Horizon;
 use host::Host;
 
@@ -122,22 +124,18 @@ impl<'a> Resolution<'a> {
         text.filter(|_| wanted)
     }
 
-    /// Gids that are no groups of the policy, by position among the admitted: `hostward-users` for all, and the local
-    /// groups that grants and the operator allow.
-    fn local_gids(&mut self) -> Vec<BTreeSet<u32>> {
-        let mut of_all = BTreeSet::new();
-        match self.host.facts.hostward_users {
-            Some(gid) => {
-                of_all.insert(gid);
-            }
-            None => self.findings.warn(
+    /// `hostward-users` for all, and the local groups that grants and the operator allow.
+    fn local_gids(&mut self) -> LocalGids {
+        let of_all = self.host.facts.hostward_users;
+        if of_all.is_none() {
+            self.findings.warn(
                 Refusal::operator(
                     "hostward-users-missing",
                     "the local group `hostward-users` does not exist: sshd does not know whom hostward's settings concern, and certificates let nobody in",
                     "run `systemd-sysusers`, or install the package again",
                 )
                 .about("group `hostward-users`"),
-            ),
+            );
         }
         let mut of_group: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
         for entry in &self.grants {
@@ -151,15 +149,13 @@ impl<'a> Resolution<'a> {
                 }
             }
         }
-        let mut gids = vec![of_all; self.people.admitted.len()];
-        for (group, allowed) in of_group {
+        let mut of_some: HashMap<u32, BTreeSet<u32>> = HashMap::new();
+        for (group, gids) in of_group.into_iter().filter(|_| !self.is_locked()) {
             for member in self.members.get(group).into_iter().flatten() {
-                if let Some(gids) = gids.get_mut(*member as usize).filter(|_| !self.is_locked()) {
-                    gids.extend(&allowed);
-                }
+                of_some.entry(*member).or_default().extend(&gids);
             }
         }
-        gids
+        LocalGids { of_all, of_some }
     }
 }
 

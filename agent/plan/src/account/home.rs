@@ -2,6 +2,7 @@
 //!
 //! A home may be archived and deleted one day, so this decides what hostward could ever delete.
 
+use std::borrow::Cow;
 use std::path::{Component, PathBuf};
 
 use crate::refusal::Refusal;
@@ -9,7 +10,7 @@ use crate::text::shown;
 
 /// A normalised absolute path directly below a directory that the operator allows homes in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct HomePath(String);
+pub(crate) struct HomePath<'a>(Cow<'a, str>);
 
 /// Trees in which no home is, whatever the operator allows.
 const SYSTEM_TREES: &[&str] = &[
@@ -88,50 +89,58 @@ impl HomeRules {
     }
 }
 
-impl HomePath {
-    pub(crate) fn parse(text: &str, rules: &HomeRules) -> Result<Self, Refusal> {
-        let refuse = |why: &str| {
-            Refusal::backend(
-                "user-home-invalid",
-                format!("its home `{}` {why}", shown(text)),
-                "choose another home on the backend",
-            )
-        };
-        let path = text.strip_suffix('/').unwrap_or(text);
-        let Some((parent, name)) = path.rsplit_once('/') else {
-            return Err(refuse("is no absolute path"));
-        };
-        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-@+".contains(&b);
-        if path.len() > MAX_LEN || !path.bytes().all(is_plain) {
-            return Err(refuse(
-                "has characters other than ASCII letters, digits and `._-@+`, or more than 256 bytes",
-            ));
-        }
-        if !path.starts_with('/') || path.split('/').skip(1).any(|c| matches!(c, "" | "." | "..")) {
-            return Err(refuse("is not an absolute path without `.`, `..` and `//`"));
-        }
-        let is_system = SYSTEM_DIRECTORIES.contains(&path)
-            || SYSTEM_TREES.iter().any(|tree| is_within(path, tree))
-            || rules.parents.iter().any(|allowed| is_within(allowed, path));
-        if is_system || name.starts_with(['.', '-']) || name == "lost+found" {
-            return Err(refuse("is, or could be, a directory of the system"));
-        }
-        if !rules.parents.iter().any(|allowed| allowed == parent) {
-            return Err(Refusal::operator(
-                "user-home-outside-parents",
-                format!(
-                    "its home `{}` is not directly below one of this host's `accounts.home_parents`",
-                    shown(text)
-                ),
-                "choose another home on the backend, or add the directory to `home_parents` under [accounts] in /etc/hostward/hostward.toml",
-            ));
-        }
-        Ok(HomePath(path.to_owned()))
+impl<'a> HomePath<'a> {
+    pub(crate) fn parse(text: Cow<'a, str>, rules: &HomeRules) -> Result<Self, Refusal> {
+        check(&text, rules)?;
+        Ok(HomePath(match text {
+            Cow::Borrowed(text) => text.strip_suffix('/').unwrap_or(text).into(),
+            Cow::Owned(text) => text.strip_suffix('/').unwrap_or(&text).to_owned().into(),
+        }))
     }
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn check(text: &str, rules: &HomeRules) -> Result<(), Refusal> {
+    let refuse = |why: &str| {
+        Refusal::backend(
+            "user-home-invalid",
+            format!("its home `{}` {why}", shown(text)),
+            "choose another home on the backend",
+        )
+    };
+    let path = text.strip_suffix('/').unwrap_or(text);
+    let Some((parent, name)) = path.rsplit_once('/') else {
+        return Err(refuse("is no absolute path"));
+    };
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-@+".contains(&b);
+    if path.len() > MAX_LEN || !path.bytes().all(is_plain) {
+        return Err(refuse(
+            "has characters other than ASCII letters, digits and `._-@+`, or more than 256 bytes",
+        ));
+    }
+    if !path.starts_with('/') || path.split('/').skip(1).any(|c| matches!(c, "" | "." | "..")) {
+        return Err(refuse("is not an absolute path without `.`, `..` and `//`"));
+    }
+    let is_system = SYSTEM_DIRECTORIES.contains(&path)
+        || SYSTEM_TREES.iter().any(|tree| is_within(path, tree))
+        || rules.parents.iter().any(|allowed| is_within(allowed, path));
+    if is_system || name.starts_with(['.', '-']) || name == "lost+found" {
+        return Err(refuse("is, or could be, a directory of the system"));
+    }
+    if !rules.parents.iter().any(|allowed| allowed == parent) {
+        return Err(Refusal::operator(
+            "user-home-outside-parents",
+            format!(
+                "its home `{}` is not directly below one of this host's `accounts.home_parents`",
+                shown(text)
+            ),
+            "choose another home on the backend, or add the directory to `home_parents` under [accounts] in /etc/hostward/hostward.toml",
+        ));
+    }
+    Ok(())
 }
 
 /// Whether `path` is `tree` or below it; both normalised.
@@ -145,7 +154,7 @@ mod tests {
 
     fn code(text: &str) -> String {
         let parents = ["/home", "/srv/people/", "/home/staff", "/etc", "/var"].map(PathBuf::from);
-        match HomePath::parse(text, &HomeRules::new(&parents)) {
+        match HomePath::parse(text.into(), &HomeRules::new(&parents)) {
             Ok(home) => home.as_str().to_owned(),
             Err(refusal) => refusal.code,
         }

@@ -1,11 +1,11 @@
 //! Steps for the account database.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use hostward_accounts::{Group, User};
 
 use super::Steps;
-use super::changes::{changes, summary};
+use super::changes::{changes, summary, uids};
 use crate::facts::{Accounts, DatabaseFact};
 use crate::resolve::earlier;
 use crate::step::Step;
@@ -55,7 +55,7 @@ fn narrowed(present: &Accounts, desired: &Accounts) -> Accounts {
         kept.push(both.as_ref().and_then(|_| u32::try_from(users.len()).ok()));
         users.extend(both);
     }
-    let primary: BTreeSet<u32> = users.iter().map(|user| user.gid).collect();
+    let primary: HashSet<u32> = users.iter().map(|user| user.gid).collect();
     let old_groups: HashMap<u32, &Group> = present.groups.iter().map(|group| (group.gid, group)).collect();
     let groups = desired
         .groups
@@ -101,8 +101,4 @@ fn gives_the_same(present: &Accounts, narrowed: &Accounts) -> bool {
     present.groups == narrowed.groups
         && present.users.len() == narrowed.users.len()
         && present.users.iter().zip(&narrowed.users).all(same_user)
-}
-
-fn uids<'a>(group: &'a Group, accounts: &'a Accounts) -> impl Iterator<Item = u32> + 'a {
-    group.members.iter().filter_map(|member| Some(accounts.users.get(*member as usize)?.uid))
 }

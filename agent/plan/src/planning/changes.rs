@@ -174,11 +174,10 @@ fn group_change(old: &Group, from: &Accounts, new: &Group, to: &Accounts) -> Opt
     if old.name != new.name {
         parts.push(format!("was {}", shown(&old.name)));
     }
-    let members = |group: &Group, accounts: &Accounts| -> HashSet<u32> {
-        let uid = |member: &u32| accounts.users.get(*member as usize).map(|user| user.uid);
-        group.members.iter().filter_map(uid).collect()
-    };
-    let (before, after) = (members(old, from), members(new, to));
+    if parts.is_empty() && uids(old, from).eq(uids(new, to)) {
+        return None;
+    }
+    let (before, after): (HashSet<u32>, HashSet<u32>) = (uids(old, from).collect(), uids(new, to).collect());
     let signs =
         BTreeMap::from([('+', after.difference(&before).count()), ('-', before.difference(&after).count())]);
     let signs: Vec<String> =
@@ -187,6 +186,11 @@ fn group_change(old: &Group, from: &Accounts, new: &Group, to: &Accounts) -> Opt
         parts.push(format!("members {}", signs.join(" ")));
     }
     (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Uids of a group's members.
+pub(super) fn uids<'a>(group: &'a Group, accounts: &'a Accounts) -> impl Iterator<Item = u32> + 'a {
+    group.members.iter().filter_map(|member| Some(accounts.users.get(*member as usize)?.uid))
 }
 
 fn count(n: usize, what: &str) -> String {

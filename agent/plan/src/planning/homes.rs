@@ -43,7 +43,8 @@ pub(super) fn due(
             continue;
         };
         let is_theirs = home.to_str() == Some(&person.home)
-            && HomePath::parse(&person.home, &rules).is_ok_and(|home| home.as_str() == person.home)
+            && HomePath::parse(person.home.as_str().into(), &rules)
+                .is_ok_and(|home| home.as_str() == person.home)
             && !in_use.contains(person.home.as_str());
         let spared = person.home_settled
             || desired.ids.contains_key(uid)

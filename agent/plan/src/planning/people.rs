@@ -29,19 +29,24 @@ pub(super) fn remember(desired: &Desired, facts: &Facts, now: DateTime<Utc>) -> 
     }
     for user in &desired.accounts.users {
         let Some(id) = desired.ids.get(&user.uid) else { continue };
-        let person = Person {
+        let person = || Person {
             id: id.clone(),
             name: user.name.clone(),
             home: user.home.clone(),
             left: None,
             home_settled: false,
         };
-        // A uid that is another person's was refused when the policy was resolved; it stays theirs whatever happens.
         match ledger.people.get_mut(&user.uid) {
-            Some(known) if known.id != person.id => {}
-            Some(known) => *known = person,
+            // A uid that is another person's was refused when the policy was resolved; it stays theirs whatever happens.
+            Some(known) if known.id != *id => {}
+            Some(known) => {
+                let is_same = known.name == user.name && known.home == user.home;
+                if !is_same || known.left.is_some() || known.home_settled {
+                    *known = person();
+                }
+            }
             None => {
-                ledger.people.insert(user.uid, person);
+                ledger.people.insert(user.uid, person());
             }
         }
     }

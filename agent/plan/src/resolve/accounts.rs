@@ -1,6 +1,6 @@
 //! What of the people and groups goes into the account database.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use hostward_accounts::{Group, User};
 
@@ -13,14 +13,7 @@ use crate::text::shown;
 
 /// Positions among the admitted of each group's members, ascending, by the group's index.
 pub(crate) fn members(groups: &Groups<'_>, people: &People<'_>) -> Vec<Vec<u32>> {
-    let position = |id: &String| people.admitted_by_id(id).and_then(|n| u32::try_from(n).ok());
-    let of_group = |members: &Vec<String>| {
-        let mut positions: Vec<u32> = members.iter().filter_map(position).collect();
-        positions.sort_unstable();
-        positions.dedup();
-        positions
-    };
-    groups.entries.iter().map(|group| of_group(&group.document.members)).collect()
+    (0..groups.entries.len()).map(|group| people.admitted_members(group)).collect()
 }
 
 /// Names what is wrong with groups that matter on this host. The others are other hosts' business.
@@ -30,14 +23,14 @@ pub(crate) fn report_groups(
     members: &[Vec<u32>],
     findings: &mut Findings,
 ) {
-    for (group, members) in groups.entries.iter().zip(members) {
+    for (number, (group, members)) in groups.entries.iter().zip(members).enumerate() {
         if members.is_empty() && !people.primary_gids.contains(&group.document.gid) {
             continue;
         }
         for refusal in group.posix.as_ref().err().into_iter().flatten() {
             findings.refuse(refusal.about(group.subject()));
         }
-        let unknown = group.document.members.iter().filter(|id| !people.knows(id)).count();
+        let unknown = people.unknown_members(number);
         if unknown > 0 {
             let message = format!("{unknown} of its members are no users of the policy");
             let mend = "remove them from the group, or publish the users, on the backend";
@@ -81,26 +74,45 @@ pub(crate) fn local_group(name: &str, host: &Host<'_>) -> Result<u32, Refusal> {
     }
 }
 
-/// The accounts. `members` and `local_gids` go by group index and by position among the admitted.
+/// Gids that are no groups of the policy: those that everybody has, and those of some, by position among the admitted.
+#[derive(Debug, Default)]
+pub(crate) struct LocalGids {
+    pub(crate) of_all: Option<u32>,
+    pub(crate) of_some: HashMap<u32, BTreeSet<u32>>,
+}
+
+impl LocalGids {
+    fn of(&self, position: u32) -> Vec<u32> {
+        match self.of_some.get(&position) {
+            None => self.of_all.into_iter().collect(),
+            Some(gids) => {
+                let all: BTreeSet<u32> = gids.iter().copied().chain(self.of_all).collect();
+                all.into_iter().collect()
+            }
+        }
+    }
+}
+
+/// The accounts. `members` goes by the group's index.
 pub(crate) fn build(
     groups: &Groups<'_>,
     people: &People<'_>,
     members: &[Vec<u32>],
-    local_gids: &[BTreeSet<u32>],
+    local_gids: &LocalGids,
     locked: bool,
 ) -> Accounts {
     let users = people
         .admitted
         .iter()
-        .zip(local_gids)
-        .map(|(person, local_gids)| User {
+        .zip(0..)
+        .map(|(person, position)| User {
             name: person.name.as_str().to_owned(),
             uid: person.uid.number(),
             gid: person.gid.number(),
             gecos: person.gecos.as_str().to_owned(),
             home: person.home.as_str().to_owned(),
             shell: person.shell.as_str().to_owned(),
-            local_gids: local_gids.iter().copied().collect(),
+            local_gids: local_gids.of(position),
             principals: match locked {
                 true => Vec::new(),
                 false => person.principals.iter().map(|p| p.as_str().to_owned()).collect(),
@@ -108,7 +120,7 @@ pub(crate) fn build(
             valid_until: person.valid_until,
         })
         .collect();
-    let primary: BTreeSet<u32> = people.admitted.iter().map(|person| person.gid.number()).collect();
+    let primary: HashSet<u32> = people.admitted.iter().map(|person| person.gid.number()).collect();
     let mut served: Vec<Group> = groups
         .entries
         .iter()

@@ -11,6 +11,7 @@ use crate::account::Kind;
 use crate::account::id::Gid;
 use crate::account::name::GroupName;
 use crate::refusal::{Findings, Refusal, malformed, subject};
+use crate::resolve::duplicates::duplicates;
 use crate::resolve::host::Host;
 
 /// All groups of the policy.
@@ -42,33 +43,29 @@ impl<'a> Groups<'a> {
         host: &Host<'_>,
         findings: &mut Findings,
     ) -> Self {
-        let mut by_id: HashMap<&str, Found> = HashMap::with_capacity(groups.len());
-        let mut names: HashMap<&str, u32> = HashMap::with_capacity(groups.len());
-        let mut gids: HashMap<u64, u32> = HashMap::with_capacity(groups.len());
         let mut documents = Vec::with_capacity(groups.len());
         for entry in groups {
             match entry {
                 Entry::Malformed { label, at } => findings.refuse(malformed("group", label, *at)),
-                Entry::Shaped(group) => {
-                    by_id
-                        .entry(&group.id)
-                        .and_modify(|found| *found = Found::Several)
-                        .or_insert(Found::One(documents.len()));
-                    *names.entry(&group.name).or_default() += 1;
-                    *gids.entry(group.gid).or_default() += 1;
-                    documents.push(group);
-                }
+                Entry::Shaped(group) => documents.push(group),
             }
         }
+        let ids = duplicates(documents.iter().map(|group| group.id.as_str()));
+        let names = duplicates(documents.iter().map(|group| group.name.as_str()));
+        let gids = duplicates(documents.iter().map(|group| group.gid));
+        let mut by_id = HashMap::with_capacity(documents.len());
         let mut by_gid = HashMap::with_capacity(documents.len());
         let mut entries = Vec::with_capacity(documents.len());
         for document in documents {
             by_gid.entry(document.gid).or_insert(entries.len());
+            let is_ambiguous = ids.contains(document.id.as_str());
+            let found = if is_ambiguous { Found::Several } else { Found::One(entries.len()) };
+            by_id.insert(document.id.as_str(), found);
             let mut refusals = Vec::new();
             let twice = [
-                ("id", by_id.get(document.id.as_str()) == Some(&Found::Several)),
-                ("name", names.get(document.name.as_str()).is_some_and(|n| *n > 1)),
-                ("gid", gids.get(&document.gid).is_some_and(|n| *n > 1)),
+                ("id", is_ambiguous),
+                ("name", names.contains(document.name.as_str())),
+                ("gid", gids.contains(&document.gid)),
             ];
             refusals.extend(twice.into_iter().filter(|(_, twice)| *twice).map(|(what, _)| duplicate(what)));
             let name = GroupName::parse(&document.name)

@@ -12,6 +12,7 @@ use crate::account::name::UserName;
 use crate::account::principal::Principal;
 use crate::account::shell::Shell;
 use crate::refusal::{Findings, Refusal, malformed, subject};
+use crate::resolve::duplicates::duplicates;
 use crate::resolve::grants::{GrantEntry, GrantState};
 use crate::resolve::groups::Groups;
 use crate::resolve::horizon::Horizon;
@@ -26,7 +27,7 @@ pub(crate) struct Person<'a> {
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
     pub(crate) gecos: Gecos<'a>,
-    pub(crate) home: HomePath,
+    pub(crate) home: HomePath<'a>,
     pub(crate) shell: Shell<'a>,
     pub(crate) principals: Vec<Principal<'a>>,
     /// Unix seconds; 0 for never.
@@ -53,18 +54,35 @@ pub(crate) struct People<'a> {
     pub(crate) admitted: Vec<Person<'a>>,
     /// The document's entries and their standing, malformed ones left out.
     pub(crate) entries: Vec<(&'a document::User, Standing)>,
-    by_id: HashMap<&'a str, u32>,
+    members: Members,
     /// Gids that somebody who has a grant has for a primary group.
     pub(crate) primary_gids: HashSet<u64>,
 }
 
-/// What users must not have in common.
-struct Census<'a> {
-    names: HashMap<&'a str, u32>,
-    uids: HashMap<u64, u32>,
-    ids: HashMap<&'a str, u32>,
-    /// The first user who lists a principal, `None` where another one does too.
-    principals: HashMap<&'a str, Option<u32>>,
+/// What more than one user has, of what each must have alone.
+struct Shared<'a> {
+    names: HashSet<&'a str>,
+    uids: HashSet<u64>,
+    ids: HashSet<&'a str>,
+    principals: HashSet<&'a str>,
+}
+
+impl<'a> Shared<'a> {
+    fn among(documents: &[&'a document::User]) -> Self {
+        // A principal that one user lists twice is still theirs alone.
+        let own = |user: &&'a document::User| {
+            let mut own: Vec<&'a str> = user.principals.iter().map(String::as_str).collect();
+            own.sort_unstable();
+            own.dedup();
+            own
+        };
+        Shared {
+            names: duplicates(documents.iter().map(|user| user.name.as_str())),
+            uids: duplicates(documents.iter().map(|user| user.uid)),
+            ids: duplicates(documents.iter().map(|user| user.id.as_str())),
+            principals: duplicates(documents.iter().flat_map(own)),
+        }
+    }
 }
 
 impl<'a> People<'a> {
@@ -84,74 +102,114 @@ impl<'a> People<'a> {
                 Entry::Malformed { label, at } => findings.refuse(malformed("user", label, *at)),
             }
         }
-        let (census, by_id) = take_census(&documents);
-        let mut until = login_until(grants, groups, &by_id, documents.len());
-        spread_over_duplicates(&mut until, &documents, &census, &by_id);
+        let shared = Shared::among(&documents);
+        let members = Members::of(groups, &documents);
+        let until = login_until(grants, &members, &documents, &shared);
         let now = horizon.now();
-        let mut primary_gids = HashSet::new();
-        let mut judged = Vec::with_capacity(documents.len());
+        let mut people = People {
+            admitted: Vec::with_capacity(documents.len()),
+            entries: Vec::with_capacity(documents.len()),
+            members,
+            primary_gids: HashSet::new(),
+        };
         for (document, until) in documents.into_iter().zip(until) {
-            let outcome = match until {
-                None => Err(Standing::NoGrant),
-                Some(_) if document.status == UserStatus::Suspended => Err(Standing::Suspended),
-                Some(_) if document.expires.is_some_and(|expires| expires <= now) => Err(Standing::Expired),
+            let standing = match until {
+                None => Standing::NoGrant,
+                Some(_) if document.status == UserStatus::Suspended => Standing::Suspended,
+                Some(_) if document.expires.is_some_and(|expires| expires <= now) => Standing::Expired,
                 Some(until) => {
                     horizon.note(document.expires);
-                    primary_gids.insert(document.gid);
-                    judge(document, until, settings, groups, &census, host, findings)
-                        .map_err(Standing::Refused)
+                    people.primary_gids.insert(document.gid);
+                    match judge(document, until, settings, groups, &shared, host, findings) {
+                        Ok(person) => {
+                            people.admitted.push(person);
+                            Standing::Admitted(people.admitted.len() - 1)
+                        }
+                        Err(refusals) => Standing::Refused(refusals),
+                    }
                 }
             };
-            judged.push((document, outcome));
-        }
-        refuse_shared_homes(&mut judged);
-        let mut people =
-            People { admitted: Vec::new(), entries: Vec::with_capacity(judged.len()), by_id, primary_gids };
-        for (document, outcome) in judged {
-            let standing = match outcome {
-                Ok(person) => {
-                    people.admitted.push(person);
-                    Standing::Admitted(people.admitted.len() - 1)
-                }
-                Err(standing) => standing,
-            };
-            if let Standing::Refused(refusals) = &standing {
-                let subject = subject("user", &document.name, &document.id);
-                refusals.iter().for_each(|refusal| findings.refuse(refusal.about(subject.as_str())));
-            }
             people.entries.push((document, standing));
         }
+        people.refuse_shared_homes();
         people.sort();
+        people.report_refused(findings);
         people.warn(host, findings);
         people
     }
 
-    /// The position among the admitted of the user with this stable id.
-    pub(crate) fn admitted_by_id(&self, id: &str) -> Option<usize> {
-        match self.entries.get(*self.by_id.get(id)? as usize)? {
-            (_, Standing::Admitted(position)) => Some(*position),
+    /// Positions among the admitted of a group's members, ascending, by the group's index.
+    pub(crate) fn admitted_members(&self, group: usize) -> Vec<u32> {
+        let admitted = |user: &u32| match self.entries.get(*user as usize) {
+            Some((_, Standing::Admitted(position))) => u32::try_from(*position).ok(),
             _ => None,
+        };
+        let mut positions: Vec<u32> = self.members.users(group).iter().filter_map(admitted).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        positions
+    }
+
+    /// How many of a group's members are no users of the policy.
+    pub(crate) fn unknown_members(&self, group: usize) -> u32 {
+        self.members.unknown.get(group).copied().unwrap_or_default()
+    }
+
+    /// Two people with one home would read each other's keys; neither gets it.
+    fn refuse_shared_homes(&mut self) {
+        let shared: HashSet<String> = duplicates(self.admitted.iter().map(|person| person.home.as_str()))
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        if shared.is_empty() {
+            return;
         }
-    }
-
-    /// Whether the policy has a user with this stable id.
-    pub(crate) fn knows(&self, id: &str) -> bool {
-        self.by_id.contains_key(id)
-    }
-
-    fn sort(&mut self) {
-        let mut order: Vec<usize> = (0..self.admitted.len()).collect();
-        order.sort_by_key(|n| self.admitted.get(*n).map(|person| person.uid));
-        let mut position = vec![0; order.len()];
-        for (new, old) in order.into_iter().enumerate() {
-            if let Some(place) = position.get_mut(old) {
-                *place = new;
+        for (_, standing) in &mut self.entries {
+            if let Standing::Admitted(position) = standing
+                && self.admitted.get(*position).is_some_and(|person| shared.contains(person.home.as_str()))
+            {
+                *standing = Standing::Refused(vec![Refusal::backend(
+                    "user-home-shared",
+                    "another user of the policy has the same home; neither is accepted",
+                    "give each user a home of their own on the backend",
+                )]);
             }
         }
-        self.admitted.sort_by_key(|person| person.uid);
-        for (_, standing) in &mut self.entries {
+    }
+
+    /// Puts the admitted in the order of their uids, without those who were refused meanwhile.
+    fn sort(&mut self) {
+        let uid_at = |position: &usize| self.admitted.get(*position).map(|person| person.uid);
+        let mut order: Vec<(Uid, usize)> = Vec::with_capacity(self.admitted.len());
+        let mut place = vec![None; self.admitted.len()];
+        for (_, standing) in &self.entries {
             if let Standing::Admitted(old) = standing {
-                *old = position.get(*old).copied().unwrap_or_default();
+                order.extend(uid_at(old).map(|uid| (uid, *old)));
+            }
+        }
+        order.sort_unstable();
+        for (new, (_, old)) in order.into_iter().enumerate() {
+            if let Some(place) = place.get_mut(old) {
+                *place = Some(new);
+            }
+        }
+        let mut old = 0..;
+        self.admitted.retain(|_| old.next().and_then(|n: usize| place.get(n).copied().flatten()).is_some());
+        self.admitted.sort_by_cached_key(|person| person.uid);
+        for (_, standing) in &mut self.entries {
+            if let Standing::Admitted(position) = standing
+                && let Some(new) = place.get(*position).copied().flatten()
+            {
+                *position = new;
+            }
+        }
+    }
+
+    fn report_refused(&self, findings: &mut Findings) {
+        for (document, standing) in &self.entries {
+            if let Standing::Refused(refusals) = standing {
+                let subject = subject("user", &document.name, &document.id);
+                refusals.iter().for_each(|refusal| findings.refuse(refusal.about(subject.as_str())));
             }
         }
     }
@@ -215,78 +273,76 @@ impl Person<'_> {
     }
 }
 
-fn take_census<'a>(documents: &[&'a document::User]) -> (Census<'a>, HashMap<&'a str, u32>) {
-    let count = documents.len();
-    let mut census = Census {
-        names: HashMap::with_capacity(count),
-        uids: HashMap::with_capacity(count),
-        ids: HashMap::new(),
-        principals: HashMap::with_capacity(count),
-    };
-    let mut by_id: HashMap<&str, u32> = HashMap::with_capacity(count);
-    for (number, user) in (0u32..).zip(documents) {
-        *census.names.entry(&user.name).or_default() += 1;
-        *census.uids.entry(user.uid).or_default() += 1;
-        if by_id.insert(&user.id, number).is_some() {
-            *census.ids.entry(&user.id).or_default() += 1;
+/// Who is in which group, by index.
+#[derive(Debug)]
+struct Members {
+    users: Vec<u32>,
+    /// Where each group's users end.
+    ends: Vec<usize>,
+    unknown: Vec<u32>,
+}
+
+impl Members {
+    fn of(groups: &Groups<'_>, documents: &[&document::User]) -> Self {
+        let by_id: HashMap<&str, u32> =
+            documents.iter().zip(0..).map(|(user, number)| (user.id.as_str(), number)).collect();
+        let count = groups.entries.len();
+        let mut members = Members {
+            users: Vec::new(),
+            ends: Vec::with_capacity(count),
+            unknown: Vec::with_capacity(count),
+        };
+        for group in &groups.entries {
+            let mut unknown = 0;
+            for id in &group.document.members {
+                match by_id.get(id.as_str()) {
+                    Some(user) => members.users.push(*user),
+                    None => unknown += 1,
+                }
+            }
+            members.ends.push(members.users.len());
+            members.unknown.push(unknown);
         }
-        for principal in &user.principals {
-            census
-                .principals
-                .entry(principal)
-                .and_modify(|owner| {
-                    if *owner != Some(number) {
-                        *owner = None;
-                    }
-                })
-                .or_insert(Some(number));
-        }
+        members
     }
-    (census, by_id)
+
+    fn users(&self, group: usize) -> &[u32] {
+        let start = group.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied());
+        let range = start.zip(self.ends.get(group).copied());
+        range.and_then(|(start, end)| self.users.get(start..end)).unwrap_or_default()
+    }
 }
 
 /// Until when some grant gives each user login: `None` where none does, `Some(0)` for ever, else Unix seconds.
 fn login_until(
     grants: &[GrantEntry<'_>],
-    groups: &Groups<'_>,
-    by_id: &HashMap<&str, u32>,
-    count: usize,
+    members: &Members,
+    documents: &[&document::User],
+    shared: &Shared<'_>,
 ) -> Vec<Option<u64>> {
-    let mut of_group: HashMap<usize, u64> = HashMap::new();
+    let mut of_user = vec![None; documents.len()];
     for entry in grants.iter().filter(|entry| entry.document.login) {
-        if let GrantState::InForce(group) = entry.state {
-            let until = entry.document.until.map(|until| u64::try_from(until.timestamp()).unwrap_or(1));
-            let until = until.unwrap_or(0);
-            of_group.entry(group).and_modify(|known| *known = later(*known, until)).or_insert(until);
-        }
-    }
-    let mut of_user = vec![None; count];
-    for (group, until) in of_group {
-        let members = groups.entries.get(group).map(|group| &group.document.members);
-        for member in members.into_iter().flatten() {
-            if let Some(known) = by_id.get(member.as_str()).and_then(|n| of_user.get_mut(*n as usize)) {
+        let GrantState::InForce(group) = entry.state else { continue };
+        let until = entry.document.until.map_or(0, |until| u64::try_from(until.timestamp()).unwrap_or(1));
+        for user in members.users(group) {
+            if let Some(known) = of_user.get_mut(*user as usize) {
                 *known = Some(known.map_or(until, |known| later(known, until)));
             }
         }
     }
-    of_user
-}
-
-/// Whichever of two entries with one id a grant was found for, it is for both: both are named as refused.
-fn spread_over_duplicates(
-    until: &mut [Option<u64>],
-    documents: &[&document::User],
-    census: &Census<'_>,
-    by_id: &HashMap<&str, u32>,
-) {
-    for (number, user) in documents.iter().enumerate().filter(|_| !census.ids.is_empty()) {
-        if census.ids.contains_key(user.id.as_str()) {
-            let found = by_id.get(user.id.as_str()).and_then(|n| until.get(*n as usize)).copied().flatten();
-            if let Some(place) = until.get_mut(number) {
-                *place = found;
-            }
+    // Whichever of two entries with one id a grant was found for, it is for both: both are named as refused.
+    if !shared.ids.is_empty() {
+        let mut of_id: HashMap<&str, Option<u64>> = HashMap::new();
+        let ambiguous = |user: &&document::User| shared.ids.contains(user.id.as_str());
+        for (user, until) in documents.iter().zip(&of_user).filter(|(user, _)| ambiguous(user)) {
+            let known = of_id.entry(user.id.as_str()).or_default();
+            *known = known.or(*until);
+        }
+        for (user, until) in documents.iter().zip(&mut of_user).filter(|(user, _)| ambiguous(user)) {
+            *until = of_id.get(user.id.as_str()).copied().flatten();
         }
     }
+    of_user
 }
 
 /// The later of two moments, of which 0 is never.
@@ -307,15 +363,15 @@ fn judge<'a>(
     until: u64,
     settings: &'a Settings,
     groups: &Groups<'_>,
-    census: &Census<'_>,
+    shared: &Shared<'_>,
     host: &Host<'_>,
     findings: &mut Findings,
 ) -> Result<Person<'a>, Vec<Refusal>> {
     let mut refusals = Vec::new();
     let twice = [
-        ("id", census.ids.contains_key(document.id.as_str())),
-        ("name", census.names.get(document.name.as_str()).is_some_and(|n| *n > 1)),
-        ("uid", census.uids.get(&document.uid).is_some_and(|n| *n > 1)),
+        ("id", shared.ids.contains(document.id.as_str())),
+        ("name", shared.names.contains(document.name.as_str())),
+        ("uid", shared.uids.contains(&document.uid)),
     ];
     refusals.extend(twice.into_iter().filter(|(_, twice)| *twice).map(|(what, _)| duplicate(what)));
     if document.id.is_empty() || document.id.len() > 128 || document.id.contains(|c: char| c.is_control()) {
@@ -339,9 +395,9 @@ fn judge<'a>(
         Shell::parse(document.shell.as_deref().unwrap_or(&settings.default_shell), &host.facts.shells)
             .map_err(&mut keep);
     let home = match (&document.home, &name) {
-        (Some(home), _) => HomePath::parse(home, &host.homes),
+        (Some(home), _) => HomePath::parse(home.as_str().into(), &host.homes),
         (None, Ok(name)) => {
-            HomePath::parse(&settings.default_home.replace("{name}", name.as_str()), &host.homes)
+            HomePath::parse(settings.default_home.replace("{name}", name.as_str()).into(), &host.homes)
         }
         // Without a name there is no default home to judge.
         (None, Err(())) => return Err(refusals),
@@ -356,7 +412,7 @@ fn judge<'a>(
             gecos,
             home,
             shell,
-            principals: principals(document, census, findings),
+            principals: principals(document, shared, findings),
             valid_until: earlier(until, expiry(document)),
         }),
         _ => Err(refusals),
@@ -411,13 +467,13 @@ fn primary_group(document: &document::User, groups: &Groups<'_>) -> Result<Gid, 
 
 fn principals<'a>(
     document: &'a document::User,
-    census: &Census<'_>,
+    shared: &Shared<'_>,
     findings: &mut Findings,
 ) -> Vec<Principal<'a>> {
     let subject = || subject("user", &document.name, &document.id);
     let mut accepted = Vec::with_capacity(document.principals.len());
     for text in &document.principals {
-        if census.principals.get(text.as_str()) == Some(&None) {
+        if shared.principals.contains(text.as_str()) {
             let message =
                 format!("another user lists its principal `{}` too; it lets neither in", shown(text));
             let mend = "list each principal for one user only on the backend";
@@ -437,27 +493,4 @@ fn principals<'a>(
         findings.warn(Refusal::backend("user-without-principals", message, mend).about(subject()));
     }
     accepted
-}
-
-type Judged<'a> = (&'a document::User, Result<Person<'a>, Standing>);
-
-/// Two people with one home would read each other's keys; neither gets it.
-fn refuse_shared_homes(judged: &mut [Judged<'_>]) {
-    let mut seen = HashSet::with_capacity(judged.len());
-    let mut shared = HashSet::new();
-    for person in judged.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()) {
-        if !seen.insert(person.home.as_str()) {
-            shared.insert(person.home.as_str().to_owned());
-        }
-    }
-    for (_, outcome) in judged.iter_mut().filter(|_| !shared.is_empty()) {
-        let is_shared = |person: &mut Person<'_>| shared.contains(person.home.as_str());
-        if outcome.as_mut().is_ok_and(is_shared) {
-            *outcome = Err(Standing::Refused(vec![Refusal::backend(
-                "user-home-shared",
-                "another user of the policy has the same home; neither is accepted",
-                "give each user a home of their own on the backend",
-            )]));
-        }
-    }
 }

@@ -1,5 +1,7 @@
 //! Policy, facts and time in; plans and findings out. A model takes the steps.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod explained;
 mod golden;
 mod hostile;
