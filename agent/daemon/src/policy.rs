@@ -223,8 +223,14 @@ impl Follower {
 
     /// Root says what it has: where that is not what the agent believes, everything is put before it anew.
     pub fn root_has(&mut self, status: &HostStatus, now: Instant) {
+        if self.is_adopting() || (status.policy.is_none() && !status.failures.is_empty()) {
+            // It could not even look.
+            return;
+        }
         let has = status.policy.as_ref().map(|p| p.version);
-        if self.accepted.is_some() && self.accepted != has && !self.is_adopting() {
+        if let Some(refused) = self.refused.take_if(|r| Some(r.candidate.version) == has) {
+            self.take_for_accepted(refused.candidate);
+        } else if self.accepted.is_some() && self.accepted != has {
             log::info!("hostward-apply no longer has the policy that it accepted: it gets it again");
             self.accepted = None;
             self.seen = None;
@@ -299,6 +305,7 @@ impl Follower {
         let wanted = mirror::Wanted {
             timestamp,
             first_root: standing::first_root(&self.options, &self.trust, enrollment),
+            pinned_root: standing::pinned_root(&self.options, &self.trust, enrollment),
             known: standing::known(standing::accepted(&self.options, enrollment)),
             reuse: Reuse::Known,
         };
@@ -345,14 +352,7 @@ impl Follower {
 
     fn settle(&mut self, candidate: Candidate, report: &Report, now: Instant) {
         if candidate.is_in_force(report) {
-            self.refusals.reset();
-            self.refused = None;
-            self.accepted = Some(candidate.version);
-            if let Err(error) = self.keep(candidate) {
-                // The next version is fetched whole, that is all.
-                log::warn!("{error}");
-            }
-            return;
+            return self.take_for_accepted(candidate);
         }
         if let Some(reason) = &report.admission {
             log::warn!("the policy was not admitted: {}; {}", reason.message, reason.mend);
@@ -367,6 +367,16 @@ impl Follower {
             self.root_failures.next(random::fraction()).max(Duration::from_secs(1))
         };
         self.refused = Some(Refused { candidate, again_at: now + delay });
+    }
+
+    fn take_for_accepted(&mut self, candidate: Candidate) {
+        self.refusals.reset();
+        self.refused = None;
+        self.accepted = Some(candidate.version);
+        if let Err(error) = self.keep(candidate) {
+            // The next version is fetched whole, that is all.
+            log::warn!("{error}");
+        }
     }
 
     fn keep(&self, candidate: Candidate) -> Result<(), disk::DiskError> {

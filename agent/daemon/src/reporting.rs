@@ -17,6 +17,7 @@ use crate::backend::{Api, Fault};
 use crate::backoff::{Backoff, jittered};
 use crate::disk::{self, Durability};
 use crate::identity::{Identity, sha256_base64url};
+use crate::inbox::TIMESTAMP;
 use crate::job::Job;
 use crate::paths::Options;
 use crate::random;
@@ -134,8 +135,11 @@ impl Reporting {
         if self.job.is_running() {
             return None;
         }
-        let send = (self.waiting.is_some() || !self.host_is_told).then_some(self.send_at);
-        Some(send.map_or(self.ask_at, |send| send.min(self.ask_at)))
+        if self.waiting.is_some() || !self.host_is_told {
+            // While the backend cannot be told there is no use in asking root for more to tell.
+            return Some(self.send_at);
+        }
+        Some(self.ask_at)
     }
 
     /// Starts what is due. `free`: nothing else is before root.
@@ -144,26 +148,27 @@ impl Reporting {
             return;
         }
         let (api, identity) = (self.api.clone(), self.identity.clone());
-        if self.send_at <= now && !self.host_is_told {
+        if !self.host_is_told {
             let host = self.host.clone();
             self.job.start(async move {
                 let told = api.put_host(&identity, &host).await;
                 Event::HostTold(told, Box::new(host))
             });
-        } else if let Some(waiting) = self.waiting.clone().filter(|_| self.send_at <= now) {
+        } else if let Some(waiting) = self.waiting.clone() {
             self.job.start(async move {
                 let key = waiting.idempotency_key;
                 let sent = api.report(&identity, &waiting.report, &key).await;
                 Event::Reported(sent, key)
             });
-        } else if free {
+        } else if free && self.options.inbox().join(TIMESTAMP).exists() {
             self.asking = true;
             self.asked_at = Some(now);
             self.ask_at = now + jittered(INTERVAL, random::fraction());
             let root = self.root.clone();
             self.job.start(async move { Event::Asked(root.admit().await) });
         } else {
-            self.ask_at = now + Duration::from_secs(1);
+            // Something is before root whose report will do, or there is no policy yet.
+            self.ask_at = now + SPACING;
         }
     }
 

@@ -28,6 +28,13 @@ impl Agent {
         self.child.id()
     }
 
+    /// Memory that it has resident, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it ended");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("no VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("no number")
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("cannot wait for the agent")

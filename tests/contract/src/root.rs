@@ -64,6 +64,7 @@ struct State {
     store: BTreeSet<String>,
     policy: Option<PolicyState>,
     refuse: Option<Finding>,
+    demanded_root: Option<u64>,
     deaf: bool,
     token_reads: u32,
     outcomes: Vec<EnrollmentOutcome>,
@@ -81,6 +82,7 @@ impl Root {
             store: BTreeSet::new(),
             policy: None,
             refuse: None,
+            demanded_root: None,
             deaf: false,
             token_reads: 0,
             outcomes: Vec::new(),
@@ -106,6 +108,11 @@ impl Root {
     /// Refuses every admission from now on, or no more.
     pub fn refuse(&self, reason: Option<&str>) {
         self.state().refuse = reason.map(finding);
+    }
+
+    /// Was pinned anew: the next admission needs the chain from this `root.json` on.
+    pub fn demand_root(&self, version: u64) {
+        self.state().demanded_root = Some(version);
     }
 
     /// Ends every connection without an answer, or no more.
@@ -231,14 +238,17 @@ impl Root {
             .collect();
         let have: BTreeSet<String> = state.store.union(&files).cloned().collect();
         let missing = wanted.difference(&have).next();
+        let lacks_root = state.demanded_root.is_some_and(|v| !files.contains(&format!("{v}.root.json")));
         let refusal = match (&state.refuse, missing) {
             (Some(reason), _) => Some(reason.clone()),
+            _ if lacks_root => Some(Finding { code: "pinned-root-missing".into(), ..finding("no root") }),
             (None, Some(name)) => Some(Finding { code: "target-missing".into(), ..finding(name) }),
             (None, None) if wanted.is_empty() => Some(finding("no targets")),
             (None, None) => None,
         };
         if refusal.is_none() {
             state.store = wanted;
+            state.demanded_root = None;
             state.policy = Some(PolicyState {
                 version,
                 root_version: newest_root(&files).max(state.policy.as_ref().map_or(1, |p| p.root_version)),

@@ -143,17 +143,11 @@ fn endless_bodies_are_cut_off() {
         let version = backend.add_user(&format!("user{n}"), 70010 + n as u32);
         backend.client().disconnect().unwrap();
         host.until_problem("backend-answer-too-long");
-        assert!(resident_kib(&agent) < 64 << 10, "{} KiB", resident_kib(&agent));
+        assert!(agent.resident_kib() < 64 << 10, "{} KiB", agent.resident_kib());
         backend.mend("endless");
         assert!(matches!(agent.ask(&AgentRequest::Sync), AgentReply::Synced { .. }));
         host.root.until_accepted(version);
     }
-}
-
-fn resident_kib(agent: &Agent) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 #[test]
@@ -230,6 +224,19 @@ fn root_gets_everything_again_when_it_lost_it() {
     let version = backend.add_user("carol", 70003);
     let admission = host.root.until_accepted(version);
     assert_eq!(admission.documents().len(), all);
+}
+
+#[test]
+fn root_gets_the_chain_from_its_pin_when_it_was_pinned_anew() {
+    let backend = Backend::start();
+    let (host, _agent) = enrolled_with(&backend, RARELY);
+    backend.client().rotate_root(&[Role::Root], 2).unwrap();
+    host.root.until_accepted(backend.version());
+    host.root.demand_root(1);
+    let version = backend.add_user("carol", 70003);
+    let admission = host.root.until_accepted(version);
+    let roots = admission.files.iter().filter(|n| n.ends_with(".root.json")).count();
+    assert_eq!(roots, 3, "{admission:?}");
 }
 
 #[test]

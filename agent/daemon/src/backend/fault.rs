@@ -1,15 +1,17 @@
 //! What can go wrong in an exchange, told so that whoever must act knows what to do.
 
-use std::error::Error;
+mod advice;
+mod cause;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hostward_protocol::problem::{Code, Problem};
-use hostward_protocol::report::{Finding, Responsible};
 use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{StatusCode, Url};
-use rustls::CertificateError;
+
+pub use cause::chain;
 
 use super::client::{Answer, date, retry_after};
 
@@ -204,58 +206,6 @@ impl Fault {
         }))
     }
 
-    /// What `reqwest` said.
-    pub(super) fn of(url: &Url, error: &reqwest::Error) -> Self {
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let port = url.port_or_known_default().unwrap_or(443);
-        if let Some(error) = find::<rustls::Error>(error) {
-            return Self::of_tls(host, error, Utc::now());
-        }
-        if error.is_dns() {
-            let message = innermost(error);
-            return Fault::Resolve { host, message };
-        }
-        let io = find::<std::io::Error>(error).map(std::io::Error::kind);
-        if error.is_connect() {
-            return match io {
-                Some(std::io::ErrorKind::ConnectionRefused) => Fault::ConnectionRefused { host, port },
-                _ => Fault::Connect { host, port, message: innermost(error) },
-            };
-        }
-        if error.is_timeout() {
-            return Fault::timeout(url, Duration::ZERO);
-        }
-        Fault::BrokenOff { url: url.to_string(), message: innermost(error) }
-    }
-
-    fn of_tls(host: String, error: &rustls::Error, now: DateTime<Utc>) -> Self {
-        use CertificateError as C;
-        let rustls::Error::InvalidCertificate(error) = error else {
-            let message = error.to_string();
-            return Fault::Tls { host, message };
-        };
-        let at = |time: &rustls::pki_types::UnixTime| {
-            i64::try_from(time.as_secs())
-                .ok()
-                .and_then(|s| DateTime::from_timestamp(s, 0))
-                .map_or("?".into(), |t| t.format("%Y-%m-%d").to_string())
-        };
-        let now = now.format("%Y-%m-%d %H:%M UTC").to_string();
-        match error {
-            C::UnknownIssuer | C::BadSignature => Fault::UnknownIssuer { host },
-            C::Expired => Fault::Expired { host, when: String::new(), now },
-            C::ExpiredContext { not_after, .. } => {
-                Fault::Expired { host, when: format!(" on {}", at(not_after)), now }
-            }
-            C::NotValidYet => Fault::NotYetValid { host, when: String::new(), now },
-            C::NotValidYetContext { not_before, .. } => {
-                Fault::NotYetValid { host, when: format!(", but from {} on", at(not_before)), now }
-            }
-            C::NotValidForName | C::NotValidForNameContext { .. } => Fault::WrongName { host },
-            other => Fault::Tls { host, message: format!("its certificate is refused: {other}") },
-        }
-    }
-
     /// Whether TLS is the matter.
     pub fn is_tls(&self) -> bool {
         matches!(
@@ -326,96 +276,6 @@ impl Fault {
             )
         })
     }
-
-    /// For people and programs.
-    pub fn finding(&self, subject: &str) -> Finding {
-        let (code, responsible, mend) = self.advice();
-        Finding {
-            code: code.into(),
-            subject: subject.into(),
-            message: self.to_string(),
-            responsible,
-            mend: mend.into(),
-        }
-    }
-
-    fn advice(&self) -> (&'static str, Responsible, &'static str) {
-        use Responsible::{Backend, Host, Operator};
-        match self {
-            Fault::CaFile { .. } => (
-                "ca-file-unusable",
-                Operator,
-                "put the backend's CA certificate there as PEM, readable by the user hostward, or correct [backend] ca_file",
-            ),
-            Fault::Proxy => ("proxy-invalid", Operator, "correct [backend] proxy"),
-            Fault::Client { .. } => (
-                "tls-unusable",
-                Operator,
-                "check that the system has CA certificates (package ca-certificates) and that the user hostward may read them",
-            ),
-            Fault::Resolve { .. } => (
-                "backend-name-unknown",
-                Operator,
-                "check the host's name resolution and the URL in the token; it is tried again by itself",
-            ),
-            Fault::ConnectionRefused { .. } => (
-                "backend-connection-refused",
-                Backend,
-                "see whether the backend is running and the port is right; it is tried again by itself",
-            ),
-            Fault::Connect { .. } => (
-                "backend-unreachable",
-                Operator,
-                "check the host's network, its firewall and [backend] proxy; it is tried again by itself",
-            ),
-            Fault::Timeout { .. } => (
-                "backend-timeout",
-                Backend,
-                "see whether the backend is overloaded or a firewall drops the packets; it is tried again by itself",
-            ),
-            Fault::UnknownIssuer { .. } => (
-                "backend-certificate-unknown-issuer",
-                Operator,
-                "if the backend's certificate comes from a private CA, name its PEM file in [backend] ca_file and reload hostward.service; otherwise somebody else may be answering",
-            ),
-            Fault::Expired { .. } => (
-                "backend-certificate-expired",
-                Backend,
-                "if this host's clock is right, renew the backend's certificate; if not, set the clock",
-            ),
-            Fault::NotYetValid { .. } => (
-                "backend-certificate-not-yet-valid",
-                Operator,
-                "set this host's clock (timedatectl); if it is right, the backend's certificate is wrong",
-            ),
-            Fault::WrongName { .. } => (
-                "backend-certificate-wrong-name",
-                Backend,
-                "give the backend a certificate for that name, or use the name that its certificate has",
-            ),
-            Fault::Tls { .. } => (
-                "backend-tls-failed",
-                Backend,
-                "see whether a TLS server (1.2 or later) answers at that port",
-            ),
-            Fault::BrokenOff { .. } => {
-                ("backend-broke-off", Host, "nothing, if it passes: it is tried again by itself")
-            }
-            Fault::TooLong { .. } => ("backend-answer-too-long", Backend, "see what answers at that URL"),
-            Fault::Redirect { .. } => (
-                "backend-redirects",
-                Backend,
-                "serve the API at the URL that the token names, or issue tokens with the URL that it is at",
-            ),
-            Fault::Refused(refusal) => refusal.advice(),
-            Fault::NotApi { .. } => (
-                "backend-not-hostward",
-                Operator,
-                "see what answers at that URL: a proxy, a captive portal, another service?",
-            ),
-            Fault::Credential(_) => ("host-key-unusable", Operator, "enroll the host anew"),
-        }
-    }
 }
 
 impl Refusal {
@@ -424,94 +284,4 @@ impl Refusal {
             || matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
             || self.code() == Some(Code::ClockSkew)
     }
-
-    fn advice(&self) -> (&'static str, Responsible, &'static str) {
-        use Responsible::{Backend, Host, Operator};
-        match self.code() {
-            Some(Code::TokenUnknown) => {
-                ("token-unknown", Operator, "put a token of this backend into /etc/hostward/enrollment.token")
-            }
-            Some(Code::TokenExpired) => (
-                "token-expired",
-                Operator,
-                "have a new token issued and put it into /etc/hostward/enrollment.token",
-            ),
-            Some(Code::TokenExhausted) => (
-                "token-exhausted",
-                Operator,
-                "have a new token issued, one that may be used as often as there are hosts, and put it into /etc/hostward/enrollment.token",
-            ),
-            Some(Code::ProjectMismatch) => (
-                "project-mismatch",
-                Operator,
-                "put a token of the project that this host belongs to into /etc/hostward/enrollment.token",
-            ),
-            Some(Code::HostUnknown) => (
-                "host-unknown",
-                Operator,
-                "the backend has removed this host or replaced it; what is in force stays. To enroll anew put a token into /etc/hostward/enrollment.token",
-            ),
-            Some(Code::CredentialInvalid) => (
-                "credential-invalid",
-                Backend,
-                "see whether the backend knows its own URL as the token has it; a proxy that rewrites requests has the same effect",
-            ),
-            Some(Code::ClockSkew) => (
-                "clock-skew",
-                Operator,
-                "set this host's clock (timedatectl), or the backend's; it is tried again by itself",
-            ),
-            Some(Code::BadRequest) => {
-                ("bad-request", Backend, "use versions of hostward and of the backend that go together")
-            }
-            None if self.status == StatusCode::TOO_MANY_REQUESTS => {
-                ("backend-busy", Host, "nothing: it is tried again when the backend said")
-            }
-            None if self.status.is_server_error() => {
-                ("backend-failing", Backend, "see the backend's log; it is tried again by itself")
-            }
-            None => (
-                "backend-refused",
-                Backend,
-                "see whether the URL is that of the backend and nothing stands between; it is tried again by itself",
-            ),
-        }
-    }
-}
-
-/// The first error of type `T` in a chain, also inside an [`std::io::Error`], which hides what it wraps.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(found) = wrapped.and_then(|inner| find(inner)) {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
-}
-
-/// What lies at the bottom of an error: the layers above say only that something below failed.
-fn innermost(error: &dyn Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
-}
-
-/// All of an error.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        next = error.source();
-    }
-    text
 }

@@ -80,10 +80,10 @@ pub async fn adopt(
 ) -> Result<Adopted, AdoptError> {
     let candidate = bring(&repository, &inbox, wanted.clone(), &label).await?;
     let adopted = admit(&root, candidate).await?;
-    if adopted.candidate.gaps.is_empty() && lacks_targets(&adopted.report) {
-        // Root does not have what it is believed to have: its store was replaced.
-        log::info!("hostward-apply lacks documents of the policy: all of them are fetched");
-        let everything = Wanted { reuse: Reuse::Nothing, ..wanted };
+    if adopted.candidate.gaps.is_empty() && lacks_something(&adopted.report) {
+        // Root does not have what it is believed to have: its store was replaced, or its pin.
+        log::info!("hostward-apply lacks files of the policy: all of them are fetched");
+        let everything = Wanted { reuse: Reuse::Nothing, first_root: wanted.pinned_root, ..wanted };
         let candidate = bring(&repository, &inbox, everything, &label).await?;
         return admit(&root, candidate).await;
     }
@@ -120,6 +120,7 @@ async fn admit(root: &Root, candidate: Candidate) -> Result<Adopted, AdoptError>
     }
 }
 
-fn lacks_targets(report: &Report) -> bool {
-    report.admission.as_ref().is_some_and(|finding| finding.code.starts_with("target-"))
+fn lacks_something(report: &Report) -> bool {
+    const CODES: [&str; 4] = ["target-missing", "target-mismatch", "metadata-missing", "pinned-root-missing"];
+    report.admission.as_ref().is_some_and(|finding| CODES.contains(&finding.code.as_str()))
 }

@@ -25,6 +25,8 @@ pub struct Wanted {
     pub timestamp: Vec<u8>,
     /// The first `root.json` that root does not have.
     pub first_root: u64,
+    /// The first `root.json` after its pin, where it must follow the chain from there.
+    pub pinned_root: u64,
     /// Targets that root accepted before.
     pub known: HashSet<String>,
     /// Whether files of the inbox are believed to be whole.

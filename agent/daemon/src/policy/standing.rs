@@ -48,17 +48,23 @@ pub fn known(accepted: Option<Accepted>) -> HashSet<String> {
 }
 
 /// The first `root.json` that root does not have: after the newest that it accepted; before it accepted any, what
-/// its pin needs. The strongest pin counts: the operator's file, the configuration, the token.
+/// its pin needs.
 pub fn first_root(options: &Options, trust: &Trust, enrollment: &Enrollment) -> u64 {
     let accepted = host_status(&options.host_status)
         .filter(|status| status.project.as_deref() == Some(&enrollment.project))
         .and_then(|status| status.policy)
         .map(|policy| policy.root_version);
-    let pinned_file = || {
-        let bytes = std::fs::read(options.pinned_root()).ok()?;
-        metadata::root(&bytes)
-    };
-    match accepted.or_else(pinned_file) {
+    match accepted {
+        Some(have) => have.saturating_add(1),
+        None => pinned_root(options, trust, enrollment),
+    }
+}
+
+/// The first `root.json` that root needs to follow the chain from its pin. The strongest pin counts: the operator's
+/// file, the configuration, the token.
+pub fn pinned_root(options: &Options, trust: &Trust, enrollment: &Enrollment) -> u64 {
+    let file = std::fs::read(options.pinned_root()).ok();
+    match file.and_then(|bytes| metadata::root(&bytes)) {
         Some(have) => have.saturating_add(1),
         None => trust.root_version.or(enrollment.first_root).unwrap_or(1),
     }
