@@ -27,7 +27,7 @@ APT_PACKAGES := binutils build-essential ca-certificates cmake dpkg-dev e2fsprog
 	openssh-client openssh-server procps python3-venv shellcheck sudo systemd-container util-linux
 PROGRAMS := hostward hostward-agent hostward-apply hostward-principals
 MAINTAINER_SCRIPTS := $(addprefix packaging/debian/,preinst postinst prerm postrm)
-SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-nss packaging/check-apply .ci/run \
+SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-glibc packaging/check-apply .ci/run \
 	tests/lab/src/lab/cleanup.sh tests/lab/src/host/start.sh tests/lab/src/image/build.sh tests/lab/src/image/finish.sh
 
 .PHONY: all demo lab lab-down test check package programs backend images setup apt clean-lab
@@ -71,7 +71,8 @@ programs: apt $(PYTHON)/done
 	    $(PROGRAMS:%=--package %)
 	PATH="$$PWD/$(PYTHON)/bin:$$PATH" cargo zigbuild --locked --profile nss --target $(TRIPLE).$(GLIBC) \
 	    --package nss-hostward
-	packaging/check-nss $(BUILT)/nss/libnss_hostward.so $(GLIBC)
+	sh nss-module/check-library.sh $(BUILT)/nss/libnss_hostward.so
+	packaging/check-glibc $(GLIBC) $(PROGRAMS:%=$(BUILT)/release/%) $(BUILT)/nss/libnss_hostward.so
 	packaging/check-apply $(BUILT)/release/hostward-apply
 
 package: programs

@@ -1,5 +1,7 @@
-//! Installing, upgrading, removing and purging the package on booted hosts of each release.
+//! What the package's scripts decide, on booted hosts of each release. That an enrolled host survives an upgrade and is
+//! itself again after a purge is for the host tests.
 
+use std::process::Command;
 use std::time::Duration;
 
 use hostward_lab::{Host, Lab, Release, built_package, with_version};
@@ -19,100 +21,6 @@ fn on_each_release(test: impl Fn(&Lab, &Host)) {
 /// that ldconfig rebuilds.
 const REWRITTEN: &[&str] =
     &["/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/ld.so.cache"];
-
-fn assert_no_failed_unit(host: &Host) {
-    assert_eq!(host.ok("systemctl list-units --failed --no-legend --plain 'hostward*'"), "");
-}
-
-/// Owners and modes as the design has them: nobody but root may make root believe anything.
-fn assert_places(host: &Host) {
-    for (path, expected) in [
-        ("/etc/hostward", "directory 755 root:root"),
-        ("/run/hostward", "directory 755 root:root"),
-        ("/run/hostward/apply.sock", "socket 660 root:hostward"),
-        ("/run/hostward/agent.sock", "socket 600 root:root"),
-        ("/var/lib/hostward", "directory 755 root:root"),
-        ("/var/lib/hostward-agent", "directory 700 hostward:hostward"),
-        ("/usr/lib/hostward/hostward-principals", "regular file 755 root:root"),
-    ] {
-        assert_eq!(host.stat(path), expected, "{path}");
-    }
-}
-
-#[test]
-fn an_installed_host_has_its_services_places_and_name_services() {
-    on_each_release(|_, host| {
-        host.install(&built_package().expect("a package"));
-        for unit in ["hostward.service", "hostward.socket", "hostward-apply.socket", "hostward-drift.timer"] {
-            host.wait_until_ok(SOON, &format!("systemctl is-active {unit}"));
-            host.must(&format!("systemctl is-enabled {unit}"));
-        }
-        assert_no_failed_unit(host);
-        assert_places(host);
-        for database in ["passwd", "group", "shadow"] {
-            host.must(&format!("grep -Eq '^{database}:[ \t]+files hostward' /etc/nsswitch.conf"));
-        }
-        for user in ["hostward", "hostward-principals"] {
-            let account = host.ok(&format!("getent passwd {user}"));
-            assert!(account.trim_end().ends_with(":/usr/sbin/nologin"), "{account}");
-            assert_eq!(host.ok(&format!("id -Gn {user}")).trim(), user);
-        }
-        host.must("getent group hostward-users");
-        host.must("grep -q pam_mkhomedir.so /etc/pam.d/common-session");
-        host.must("! grep -q pam_mkhomedir.so /etc/pam.d/common-session-noninteractive");
-    });
-}
-
-#[test]
-fn owners_and_modes_survive_stop_start_restart_reboot_and_upgrade() {
-    on_each_release(|lab, host| {
-        let package = built_package().expect("a package");
-        host.install(&package);
-        let units = "hostward.service hostward.socket hostward-apply.service hostward-apply.socket";
-        assert_places(host);
-        host.must("systemctl restart hostward.service hostward-apply.service");
-        assert_places(host);
-        host.must(&format!("systemctl stop {units}"));
-        assert_eq!(host.stat("/run/hostward"), "directory 755 root:root");
-        host.must("systemctl start hostward-apply.socket hostward.socket hostward.service");
-        assert_places(host);
-        host.reboot().expect("a reboot");
-        assert_places(host);
-        let directory = lab.directory("packages").expect("a directory");
-        host.upgrade(&with_version(&package, "0.1.0-2", &directory).expect("a newer package"));
-        assert_places(host);
-        assert_no_failed_unit(host);
-    });
-}
-
-#[test]
-fn purge_puts_etc_back() {
-    on_each_release(|_, host| {
-        // As a host of some age: a user, and tools that were used before.
-        host.must("useradd --create-home local && pam-auth-update --package && ldconfig");
-        let before = host.snapshot_etc().without(REWRITTEN);
-        let accounts = host.ok("cat /etc/passwd /etc/group /etc/shadow /etc/gshadow /etc/nsswitch.conf");
-        host.install(&built_package().expect("a package"));
-        assert_ne!(before.changes(&host.snapshot_etc().without(REWRITTEN)), [""; 0]);
-        host.purge("hostward");
-        assert_eq!(
-            host.ok("cat /etc/passwd /etc/group /etc/shadow /etc/gshadow /etc/nsswitch.conf"),
-            accounts
-        );
-        assert_eq!(before.changes(&host.snapshot_etc().without(REWRITTEN)), [""; 0]);
-        for place in [
-            "/var/lib/hostward",
-            "/var/lib/hostward-agent",
-            "/var/lib/misc/hostward.db",
-            "/run/hostward",
-            "/usr/lib/hostward",
-        ] {
-            assert!(!host.exists(place), "{place} is left");
-        }
-        assert_eq!(host.ok("systemctl list-units --all --no-legend --plain 'hostward*' | cut -d' ' -f1"), "");
-        host.must("sudo -n true && sshd -t && su - local -c true");
-    });
-}
 
 #[test]
 fn removal_keeps_what_purge_takes_and_installing_again_works() {
@@ -155,6 +63,10 @@ fn an_upgrade_keeps_what_the_operator_decided_and_open_sessions() {
             if session.stdout() == "in\n" { Ok(()) } else { Err(session.stderr()) }
         });
         host.must("systemctl disable --now --quiet hostward-drift.timer");
+        // As a version that cannot start would leave it: the next one has to be tried.
+        host.must(
+            "systemctl kill --signal=STOP hostward.service && systemctl kill --signal=KILL hostward.service",
+        );
         host.must("sed -i 's/^passwd:.*/passwd: files hostward systemd/' /etc/nsswitch.conf");
         let before = host.snapshot_etc().without(REWRITTEN);
         let sshd = host.ok("systemctl show --property=MainPID ssh.service");
@@ -186,27 +98,6 @@ fn local_users_get_no_home_and_no_message_from_the_pam_profile() {
 }
 
 #[test]
-fn exposure_is_within_the_budget() {
-    on_each_release(|_, host| {
-        host.install(&built_package().expect("a package"));
-        for (unit, most) in
-            [("hostward.service", 1.5), ("hostward-apply.service", 2.0), ("hostward-drift.service", 1.5)]
-        {
-            let report = host.ok(&format!("systemd-analyze security --no-pager {unit}"));
-            let line =
-                report.lines().find(|line| line.contains("Overall exposure level")).expect("a verdict");
-            let level: f64 = line
-                .split(':')
-                .nth(1)
-                .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-                .expect("a level");
-            println!("{} {unit} {level}", host.release());
-            assert!(level <= most, "{unit}: {report}");
-        }
-    });
-}
-
-#[test]
 fn a_running_cron_and_nscd_learn_of_the_new_name_service() {
     on_each_release(|_, host| {
         host.install_offered("nscd");
@@ -225,8 +116,8 @@ fn a_running_cron_and_nscd_learn_of_the_new_name_service() {
 fn it_installs_where_systemd_does_not_run() {
     on_each_release(|_, host| {
         host.must(
-            "mkdir /image && for part in bin etc lib lib64 sbin usr var; do \
-             [ ! -e /$part ] || cp -a /$part /image/; done && mkdir /image/dev /image/proc /image/run /image/tmp && \
+            "mkdir -p /run/layer /image && mount -t tmpfs tmpfs /run/layer && mkdir /run/layer/upper /run/layer/work && \
+             mount -t overlay -o lowerdir=/,upperdir=/run/layer/upper,workdir=/run/layer/work overlay /image && \
              mount --bind /dev /image/dev && mount -t proc proc /image/proc",
         );
         let package = built_package().expect("a package");
@@ -239,4 +130,16 @@ fn it_installs_where_systemd_does_not_run() {
         host.must("chroot /image dpkg --purge hostward");
         host.must("! grep -q hostward /image/etc/nsswitch.conf /image/etc/passwd");
     });
+}
+
+#[test]
+fn lintian_finds_no_error_and_no_warning() {
+    let output = Command::new("lintian")
+        .args(["--fail-on", "error,warning", "--allow-root"])
+        .arg(built_package().expect("a package"))
+        .output()
+        .expect("lintian is installed");
+    let found =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{found}");
 }

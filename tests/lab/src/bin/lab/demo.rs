@@ -57,7 +57,7 @@ pub fn run(release: Release) -> Result<()> {
     story.on(
         &host,
         Success,
-        "apt-get -qq install --no-install-recommends -o Dpkg::Use-Pty=0 /root/hostward.deb",
+        "DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install /root/hostward.deb 2>/dev/null",
     )?;
     story.on(&host, Success, "systemctl list-units --no-legend --plain 'hostward*'; grep -E '^(passwd|group|shadow)' /etc/nsswitch.conf")?;
 
@@ -83,7 +83,7 @@ pub fn run(release: Release) -> Result<()> {
     story.on(
         &host,
         Success,
-        "DEBIAN_FRONTEND=noninteractive apt-get -qq --yes -o Dpkg::Use-Pty=0 purge hostward",
+        "DEBIAN_FRONTEND=noninteractive apt-get -qq --yes -o Dpkg::Use-Pty=0 purge hostward 2>/dev/null",
     )?;
     story.on(&host, Refusal, "getent passwd alice")?;
     story.on(&host, Success, "ls -ln /home")?;
