@@ -4,7 +4,8 @@
 //! global one would silently replace the operator's own CA, revocations and principals. Must never emit a
 //! keyword that sshd 8.4 to 10.0 do not all accept inside `Match`.
 
-use crate::facts::ManagedFile;
+use crate::desired::Desired;
+use crate::facts::{ManagedFile, SshdFacts};
 
 /// sshd's main configuration file.
 pub const MAIN_PATH: &str = "/etc/ssh/sshd_config";
@@ -32,6 +33,24 @@ pub enum Admission {
     Restricted,
     /// Neither is set.
     Open,
+}
+
+impl Authentication {
+    /// What the drop-in demands for this desired state.
+    pub fn of(desired: &Desired) -> Self {
+        if desired.settings.certificate_only || desired.locked {
+            Authentication::CertificateOnly
+        } else {
+            Authentication::CertificateToo
+        }
+    }
+}
+
+impl Admission {
+    /// What the operator's configuration of sshd makes necessary.
+    pub fn of(sshd: &SshdFacts) -> Self {
+        if sshd.restricts_logins { Admission::Restricted } else { Admission::Open }
+    }
 }
 
 /// The drop-in, `/etc/ssh/sshd_config.d/10-hostward.conf`.
@@ -144,4 +163,50 @@ fn ends<'a>(mut lines: impl Iterator<Item = &'a str>) -> bool {
             if bare == END { Some(true) } else { bare.starts_with("# BEGIN hostward").then_some(false) }
         })
         .unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAIN: &str = "Port 22\r\nMatch User git\n  X11Forwarding no";
+
+    #[test]
+    fn a_block_goes_in_once_and_comes_out_without_a_trace() {
+        let with = with_block(MAIN);
+        assert!(with.starts_with(BEGIN) && with.ends_with(MAIN) && has_block(&with));
+        assert_eq!(with_block(&with), with);
+        assert_eq!(without_block(&with), MAIN);
+        assert_eq!(without_block(MAIN), MAIN);
+        assert!(!has_block(MAIN));
+    }
+
+    #[test]
+    fn what_is_left_of_a_block_is_repaired_and_nothing_else_lost() {
+        for damaged in [
+            format!("{BEGIN}\n{INCLUDE}\n{MAIN}"),
+            format!("{INCLUDE}\n{END}\n{MAIN}"),
+            format!("{BEGIN}\n{MAIN}"),
+            format!("{BEGIN}\nPermitRootLogin yes\n{END}\n{MAIN}"),
+            format!("{BEGIN}\n{INCLUDE}\n{BEGIN}\n{INCLUDE}\n{END}\n{MAIN}"),
+            format!("  {INCLUDE}\r\n{MAIN}"),
+        ] {
+            assert_eq!(with_block(&damaged), with_block(MAIN), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn what_sshd_does_not_do_is_named() {
+        let both = (Authentication::CertificateOnly, Admission::Restricted);
+        let output: String = settings(both.0, both.1)
+            .iter()
+            .map(|(keyword, value)| format!("{} {value}\n", keyword.to_ascii_lowercase()))
+            .collect();
+        assert_eq!(ineffective(&output, both.0, both.1), Vec::<String>::new());
+        let without_gssapi = output.replace("gssapiauthentication no\n", "");
+        assert_eq!(ineffective(&without_gssapi, both.0, both.1), Vec::<String>::new());
+        let other = output.replace("authorizedkeysfile none", "authorizedkeysfile .ssh/authorized_keys");
+        assert_eq!(ineffective(&other, both.0, both.1), ["AuthorizedKeysFile none"]);
+        assert!(ineffective("", both.0, both.1).len() > 10);
+    }
 }

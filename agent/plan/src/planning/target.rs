@@ -29,19 +29,12 @@ pub(super) struct SshdTarget<'a> {
 impl<'a> Target<'a> {
     pub(super) fn new(desired: &'a Desired, config: &Config, facts: &Facts) -> Self {
         let sshd = facts.sshd.as_ref().filter(|_| config.sshd.manage).map(|sshd| {
-            let authentication = match desired.settings.certificate_only || desired.locked {
-                true => Authentication::CertificateOnly,
-                false => Authentication::CertificateToo,
-            };
-            let admission = match sshd.restricts_logins {
-                true => Admission::Restricted,
-                false => Admission::Open,
-            };
+            let authentication = Authentication::of(desired);
             SshdTarget {
                 user_ca: desired.user_ca.as_deref().unwrap_or_default(),
                 krl: &desired.krl,
                 authentication,
-                drop_in: drop_in(authentication, admission),
+                drop_in: drop_in(authentication, Admission::of(sshd)),
                 wants_block: !sshd.includes_directory,
             }
         });
