@@ -202,6 +202,33 @@ mod tests {
         );
     }
 
+    /// ECDSA of three sizes, RSA of 2048 and of 1024 bits, DSA, and Ed25519 of a security key.
+    const KINDS: &str = include_str!("trust/keys.pub");
+
+    #[test]
+    fn kinds_of_keys() {
+        let outcomes: Vec<_> = KINDS.lines().map(|line| ca(line).map(|written| written == line)).collect();
+        assert_eq!(
+            outcomes,
+            [
+                Ok(true),
+                Ok(true),
+                Ok(true),
+                Ok(true),
+                Err("it is an RSA key of less than 2048 bits"),
+                Err("it is a DSA key, which sshd does not accept"),
+                Ok(true),
+            ]
+        );
+        let revoked = Revoked {
+            keys: KINDS.lines().map(|line| line.to_owned().into()).collect(),
+            ..Revoked::default()
+        };
+        let mut findings = Findings::default();
+        assert_eq!(krl(&revoked, &mut findings).keys.lines().count(), 7, "weak keys can be revoked too");
+        assert_eq!(findings.refusals, []);
+    }
+
     #[test]
     fn nothing_acceptable_is_no_ca() {
         let ssh = ssh(r#"{"schema":"x","user_cas":["nonsense"]}"#);
