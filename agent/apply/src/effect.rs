@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use hostward_plan::facts::ManagedFile;
-use hostward_plan::ledger::{Ledger, WrittenFile};
+use hostward_plan::ledger::{DATABASE_PATH, Ledger, WrittenFile};
 use hostward_plan::sshd::{Admission, Authentication};
 use hostward_plan::step::{Direction, Plan, PlannedStep, Step};
 use hostward_protocol::report::{Finding, Outcome, StepOutcome};
@@ -272,12 +272,16 @@ impl Execution<'_> {
                 self.ledger.sshd_reload_due = false;
             }
             Step::ReplaceAccounts { accounts, .. } => {
-                accounts::replace(root, accounts, self.setting.generation)?;
+                let bytes = accounts::replace(root, accounts, self.setting.generation)?;
+                self.ledger.files.insert(DATABASE_PATH.into(), WrittenFile::of(&bytes));
                 let probe = self.plan.probe.as_ref();
                 self.probe_is_served =
                     probe.is_some_and(|probe| accounts.users.iter().any(|u| u.name == *probe));
             }
-            Step::RemoveAccounts => accounts::remove(root)?,
+            Step::RemoveAccounts => {
+                accounts::remove(root)?;
+                self.ledger.files.remove(DATABASE_PATH);
+            }
             Step::EndSessions { uid, name } => {
                 let leavers = [Leaver { uid: *uid, name: name.clone() }];
                 return self.end_all(&leavers).pop().unwrap_or_else(|| Ok(Done::default()));

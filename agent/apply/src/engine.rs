@@ -10,6 +10,7 @@ mod unenroll;
 
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hostward_config::Config;
@@ -24,6 +25,9 @@ use crate::finding::{chain, finding};
 use crate::observe::{self, LocalError};
 use crate::root::{DATABASE, LEDGER, LOCK, REPORT, RUN, Root, SSHD_CONFIG, STATUS, TAKEN_TOKEN, TRUST};
 use background::Background;
+
+/// When the second look for processes of people who left is taken: by then what was being started has started.
+pub const SECOND_LOOK: Duration = Duration::from_secs(2);
 
 /// Why nothing can be done at all.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +53,15 @@ pub struct Engine {
     agent_uid: u32,
     work: Mutex<()>,
     background: Background,
+    second_look: Duration,
     /// Held as long as the process lives.
     _lock: File,
 }
 
 impl Engine {
-    /// Takes the lock, waiting for another process to end, and removes what a killed one left.
-    pub fn open(root: Root) -> Result<Arc<Engine>, EngineError> {
+    /// Takes the lock, waiting for another process to end, and removes what a killed one left. `second_look` after
+    /// sessions were ended, processes of the same people are looked for once more.
+    pub fn open(root: Root, second_look: Duration) -> Result<Arc<Engine>, EngineError> {
         durable::directory(&root.path(RUN), 0o755).map_err(EngineError::Run)?;
         let lock = lock(&root).map_err(EngineError::Lock)?;
         let agent_uid =
@@ -66,6 +72,7 @@ impl Engine {
             agent_uid,
             work: Mutex::default(),
             background: Background::default(),
+            second_look,
             _lock: lock,
         }))
     }

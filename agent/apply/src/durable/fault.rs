@@ -33,6 +33,8 @@ mod armed {
         Kill,
         /// This operation and all later ones fail with this errno.
         Fail(i32),
+        /// This operation alone fails with this errno.
+        FailOnce(i32),
     }
 
     static STATE: Mutex<(Option<Fault>, usize)> = Mutex::new((None, 0));
@@ -66,6 +68,9 @@ mod armed {
                 Ok(())
             }
             Some(Fault { at, kind: Kind::Fail(errno) }) if number >= at => {
+                Err(io::Error::from_raw_os_error(errno))
+            }
+            Some(Fault { at, kind: Kind::FailOnce(errno) }) if number == at => {
                 Err(io::Error::from_raw_os_error(errno))
             }
             _ => Ok(()),

@@ -12,15 +12,15 @@ use crate::root::{DATABASE, Root};
 
 const SUBJECT: &str = "`/var/lib/misc/hostward.db`";
 
-/// Replaces the database.
-pub fn replace(root: &Root, accounts: &Accounts, generation: u64) -> Result<(), Finding> {
+/// Replaces the database. Answers with its bytes.
+pub fn replace(root: &Root, accounts: &Accounts, generation: u64) -> Result<Vec<u8>, Finding> {
     let bytes = hostward_accounts::build(&accounts.users, &accounts.groups, generation)
         .map_err(|error| not_built(&error))?;
     point("replace accounts").map_err(|error| host("accounts-failed", SUBJECT, &error)).and_then(|()| {
         hostward_accounts::replace(&root.path(DATABASE), &bytes).map_err(|error| failed(&error))
     })?;
     forget_caches(root);
-    Ok(())
+    Ok(bytes)
 }
 
 /// Removes the database.

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
 use hostward_plan::facts::DatabaseFact;
 use hostward_plan::ledger::Ledger;
@@ -15,9 +14,6 @@ use crate::finding::chain;
 use crate::observe;
 use crate::root::LEDGER;
 use crate::{sessions, state};
-
-/// When a second look is taken: by then what was being started has started.
-const SECOND_LOOK: Duration = Duration::from_secs(2);
 
 /// What goes on, and what came of it.
 #[derive(Debug, Default)]
@@ -82,8 +78,8 @@ impl Engine {
         }
         let task = Task::begin(self);
         std::thread::spawn(move || {
-            std::thread::sleep(SECOND_LOOK);
             let engine = &task.0;
+            std::thread::sleep(engine.second_look);
             let _working = engine.working();
             // Whoever was let in again meanwhile, or whose uid is a local account's now, is left alone.
             let Ok(facts) = observe::facts(&engine.root, Ledger::default()) else {
