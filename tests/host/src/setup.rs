@@ -127,9 +127,10 @@ pub(crate) fn trust_backend(host: &Host, backend: &Backend<'_>, more: &str) {
     configure(host, more);
 }
 
-/// Writes `hostward.toml`.
+/// Writes `hostward.toml`, and has the agent read it where there is one.
 #[track_caller]
 pub(crate) fn configure(host: &Host, more: &str) {
     let text = format!("[backend]\nca_file = \"{CA_FILE}\"\n\n{more}\n");
     host.write("/etc/hostward/hostward.toml", 0o644, "root:root", text);
+    host.must("! systemctl --quiet is-active hostward.service || systemctl reload hostward.service");
 }

@@ -13,7 +13,7 @@ gecos = "Alice Adams"
 uid = 70002
 gecos = "Bob Brown"
 
-[groups.staff]
+[groups.people]
 gid = 71001
 members = ["alice", "bob"]
 
@@ -22,7 +22,7 @@ gid = 71002
 members = ["alice"]
 
 [[grants]]
-group = "staff"
+group = "people"
 login = true
 
 [[grants]]

@@ -31,8 +31,8 @@ fn assert_served(fixture: &Fixture<'_>) {
     assert_eq!(host.ok("getent passwd alice"), alice);
     assert_eq!(host.ok("getent passwd 70001"), alice);
     assert_eq!(
-        host.ok("getent group staff"),
-        "staff:*:71001:alice,bob\n".replace('*', &group_password(host))
+        host.ok("getent group people"),
+        "people:*:71001:alice,bob\n".replace('*', &group_password(host))
     );
     assert_eq!(host.ok("getent group 71002 | cut -d: -f1,3,4"), "admins:71002:alice\n");
     let shadow = host.ok("getent shadow alice");
@@ -43,7 +43,7 @@ fn assert_served(fixture: &Fixture<'_>) {
     let groups = host.ok("id -Gn alice");
     let mut groups: Vec<_> = groups.split_whitespace().collect();
     groups.sort_unstable();
-    assert_eq!(groups, ["admins", "alice", "hostward-users", "staff"]);
+    assert_eq!(groups, ["admins", "alice", "hostward-users", "people"]);
     assert_eq!(host.ok("id -u alice; id -g alice; id -un 70002"), "70001\n70001\nbob\n");
     let initgroups = host.ok("getent initgroups alice");
     assert!(["71001", "71002"].iter().all(|gid| initgroups.contains(gid)), "{initgroups}");
@@ -52,7 +52,7 @@ fn assert_served(fixture: &Fixture<'_>) {
         assert_eq!(host.run(&format!("getent {unknown}")).status, 2, "{unknown}");
     }
     // Enumeration: everybody once, local people included.
-    for (database, names) in [("passwd", ["alice", "bob", "root"]), ("group", ["staff", "alice", "root"])] {
+    for (database, names) in [("passwd", ["alice", "bob", "root"]), ("group", ["people", "alice", "root"])] {
         let all = host.ok(&format!("getent {database} | cut -d: -f1"));
         for name in names {
             assert_eq!(all.lines().filter(|line| *line == name).count(), 1, "{name} in {database}:\n{all}");
@@ -61,7 +61,7 @@ fn assert_served(fixture: &Fixture<'_>) {
 }
 
 fn group_password(host: &Host) -> String {
-    let line = host.ok("getent group staff");
+    let line = host.ok("getent group people");
     let password = line.split(':').nth(1).unwrap_or_default().to_owned();
     assert!(password == "*" || password == "x", "{line}");
     password
@@ -71,8 +71,8 @@ fn group_password(host: &Host) -> String {
 #[track_caller]
 fn assert_usable(fixture: &Fixture<'_>) {
     let host = &fixture.host;
-    host.must("touch /tmp/file; chown bob:staff /tmp/file");
-    assert_eq!(host.ok("ls -l /tmp/file | cut -d' ' -f3,4"), "bob staff\n");
+    host.must("touch /tmp/file; chown bob:people /tmp/file");
+    assert_eq!(host.ok("ls -l /tmp/file | cut -d' ' -f3,4"), "bob people\n");
     assert_eq!(host.ok("stat -c %u:%g /tmp/file"), "70002:71001\n");
     assert_eq!(host.ok("su bob -c 'id -un; id -gn'"), "bob\nbob\n");
     assert_eq!(host.ok("su - alice -c 'pwd; echo $SHELL'"), "/home/alice\n/bin/bash\n");
@@ -197,7 +197,7 @@ fn nscd_learns_of_each_change(release: Release) {
     host.install(&hostward_host_tests::package());
     fixture.enroll();
     assert!(host.run("getent passwd alice").success(), "a negative entry from before is gone");
-    assert!(host.run("getent group staff").success());
+    assert!(host.run("getent group people").success());
     // A negative entry, made now.
     assert_eq!(host.run("getent passwd dave; getent group later").status, 2);
     fixture.change_team(|team| {

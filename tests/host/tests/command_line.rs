@@ -142,11 +142,11 @@ fn explain_says_why(release: Release) {
     let fixture = Fixture::enrolled(&lab, release);
     let host = &fixture.host;
     let alice = host.ok("hostward explain alice");
-    for word in ["alice", "70001", "staff", "admins", "look", "/usr/bin/id"] {
+    for word in ["alice", "70001", "people", "admins", "look", "/usr/bin/id"] {
         assert!(alice.contains(word), "{word}: {alice}");
     }
     let bob = host.ok("hostward explain bob");
-    assert!(bob.contains("staff") && !bob.contains("/usr/bin/id"), "{bob}");
+    assert!(bob.contains("people") && !bob.contains("/usr/bin/id"), "{bob}");
     let mallory = host.ok("hostward explain mallory");
     assert!(mallory.contains("mallory"), "{mallory}");
     assert_ne!(alice, mallory);

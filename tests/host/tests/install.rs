@@ -110,7 +110,7 @@ fn an_upgrade_keeps_everything_and_interrupts_no_login(release: Release) {
     // Lookups, sudo and logins, all the while.
     let lookups = host.spawn(
         "n=0; while [ ! -e /run/enough ]; do \
-         getent passwd alice >/dev/null && getent group staff >/dev/null && id alice | grep -q hostward-users || echo lookup; \
+         getent passwd alice >/dev/null && getent group people >/dev/null && id alice | grep -q hostward-users || echo lookup; \
          sudo -l -U alice | grep -q /usr/bin/id || echo sudo; n=$((n + 1)); done; echo $n rounds",
     );
     let logins = {
@@ -230,11 +230,11 @@ fn accounts_are_served_with_any_nsswitch_conf(release: Release) {
         assert_eq!(host.run("/usr/lib/hostward/nsswitch add").status, 10, "{what}");
         let seen = host.read("/etc/nsswitch.conf");
         host.must("getent passwd root; getent group root; getent shadow root");
-        for query in ["passwd alice", "shadow alice", "group staff", "passwd 70002"] {
+        for query in ["passwd alice", "shadow alice", "group people", "passwd 70002"] {
             assert!(host.run(&format!("getent {query}")).success(), "{what}: {query}\n{seen}");
         }
         let groups = host.ok("id -Gn alice");
-        for group in ["staff", "admins", "hostward-users"] {
+        for group in ["people", "admins", "hostward-users"] {
             assert!(groups.contains(group), "{what}: {groups}\n{seen}");
         }
         assert_eq!(host.run("/usr/lib/hostward/nsswitch remove").status, 10, "{what}");

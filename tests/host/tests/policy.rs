@@ -390,7 +390,7 @@ fn grants_select_hosts_by_the_operators_labels() {
         "group = \"admins\"\nlogin = true",
         "group = \"admins\"\nhosts = \"labels.env = prod, os.id = debian, host.name = web1\"\nlogin = true",
     );
-    let team = edited(&team, "group = \"staff\"\n", "group = \"staff\"\nhosts = \"labels.env != prod\"\n");
+    let team = edited(&team, "group = \"people\"\n", "group = \"people\"\nhosts = \"labels.env != prod\"\n");
     let fixture =
         Fixture::on(&lab, Release::Bookworm).team(&team).configuration("[labels]\nenv = \"prod\"").enrolled();
     let host = &fixture.host;
@@ -402,5 +402,5 @@ fn grants_select_hosts_by_the_operators_labels() {
     assert!(report.is_whole(), "{report:?}");
     assert!(host.run("getent passwd bob").success());
     assert!(!host.ok("sudo -l -U alice").contains("/usr/bin/id"));
-    assert!(host.ok("hostward explain bob").contains("staff"));
+    assert!(host.ok("hostward explain bob").contains("people"));
 }
