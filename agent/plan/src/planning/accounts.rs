@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use hostward_accounts::{Group, User};
 
 use super::Steps;
-use super::changes::{changes, summary, uids};
+use super::changes::{Difference, uids};
 use crate::facts::{Accounts, DatabaseFact};
 use crate::resolve::earlier;
 use crate::step::Step;
@@ -15,32 +15,26 @@ pub(super) fn replace(desired: &Accounts, database: &DatabaseFact, steps: &mut S
     let present = match database {
         DatabaseFact::Present(present) if present == desired => return,
         DatabaseFact::Present(present) => present,
-        // There, or not legible, nobody is known through it: whatever comes is given.
-        DatabaseFact::Absent | DatabaseFact::Damaged(_) => {
-            let (step, detail) = step(&nothing, desired.clone());
-            steps.widen(step, detail);
-            return;
-        }
+        // Whether it is not there or not legible, nobody is known through it: whatever comes is given.
+        DatabaseFact::Absent | DatabaseFact::Damaged(_) => &nothing,
     };
-    let narrowed = narrowed(present, desired);
-    if gives_the_same(present, &narrowed) {
-        let (step, detail) = step(present, desired.clone());
-        steps.widen(step, detail);
-    } else if narrowed == *desired {
-        let (step, detail) = step(present, narrowed);
-        steps.narrow(step, detail);
+    let difference = Difference::between(present, desired);
+    if difference.takes && difference.gives {
+        let narrowed = narrowed(present, desired);
+        let (first, detail) = step(Difference::between(present, &narrowed), narrowed.clone());
+        steps.narrow(first, detail);
+        let (last, detail) = step(Difference::between(&narrowed, desired), desired.clone());
+        steps.widen(last, detail);
     } else {
-        let (last, last_detail) = step(&narrowed, desired.clone());
-        let (first, first_detail) = step(present, narrowed);
-        steps.narrow(first, first_detail);
-        steps.widen(last, last_detail);
+        let narrows = difference.takes;
+        let (step, detail) = step(difference, desired.clone());
+        if narrows { steps.narrow(step, detail) } else { steps.widen(step, detail) }
     }
 }
 
-fn step(from: &Accounts, to: Accounts) -> (Step, String) {
-    let detail = summary(from, &to);
-    let changes = changes(from, &to);
-    (Step::ReplaceAccounts { accounts: to, changes }, detail)
+fn step(difference: Difference, to: Accounts) -> (Step, String) {
+    let detail = difference.summary();
+    (Step::ReplaceAccounts { accounts: to, changes: difference.into_changes() }, detail)
 }
 
 /// What both give: users who are in both, with their new attributes, and of groups, principals and times what both have.
@@ -84,21 +78,4 @@ fn common_user(old: &User, new: &User) -> User {
         valid_until: earlier(old.valid_until, new.valid_until),
         ..new.clone()
     }
-}
-
-/// Whether nobody loses anything by the second: they differ in comments at most.
-fn gives_the_same(present: &Accounts, narrowed: &Accounts) -> bool {
-    let same_user = |(old, new): (&User, &User)| {
-        old.name == new.name
-            && old.uid == new.uid
-            && old.gid == new.gid
-            && old.home == new.home
-            && old.shell == new.shell
-            && old.local_gids == new.local_gids
-            && old.principals == new.principals
-            && old.valid_until == new.valid_until
-    };
-    present.groups == narrowed.groups
-        && present.users.len() == narrowed.users.len()
-        && present.users.iter().zip(&narrowed.users).all(same_user)
 }

@@ -1,6 +1,6 @@
-//! What changes between two account databases, as a person reads it.
+//! How two account databases differ: as a person reads it, and whether the second takes or gives.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use hostward_accounts::{Group, User};
 
@@ -10,78 +10,130 @@ use crate::text::shown;
 /// How many changes are named one by one.
 const MAX_NAMED: usize = 1000;
 
-/// One line a change.
-pub(super) fn changes(from: &Accounts, to: &Accounts) -> Vec<String> {
-    let mut lines = Lines::default();
-    each(
-        &from.users,
-        &to.users,
-        |user| user.uid,
-        |old, new| match (old, new) {
-            (Some(old), None) => lines.push(|| format!("remove user {} ({})", shown(&old.name), old.uid)),
-            (None, Some(new)) => lines.push(|| format!("add user {} ({})", shown(&new.name), new.uid)),
+/// What the second of two databases changes.
+#[derive(Debug, Default)]
+pub(super) struct Difference {
+    /// Somebody loses something: an entry, a group, a principal, time, or what they had under an old name or path.
+    pub(super) takes: bool,
+    /// Somebody gains something.
+    pub(super) gives: bool,
+    lines: Vec<String>,
+    more: usize,
+    users: Counts,
+    groups: Counts,
+}
+
+impl Difference {
+    /// Both sides sorted by uid and gid, as databases are.
+    pub(super) fn between(from: &Accounts, to: &Accounts) -> Self {
+        let mut difference = Difference::default();
+        each(&from.users, &to.users, |user| user.uid, |old, new| difference.user(old, new));
+        each(
+            &from.groups,
+            &to.groups,
+            |group| group.gid,
+            |old, new| difference.group(old.map(|group| (group, from)), new.map(|group| (group, to))),
+        );
+        difference
+    }
+
+    /// One line a change.
+    pub(super) fn into_changes(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.lines.push(format!("and {} further changes", self.more));
+        }
+        self.lines
+    }
+
+    /// `+2 -1 users, -1 group`.
+    pub(super) fn summary(&self) -> String {
+        let parts: Vec<String> =
+            [self.users.text("user"), self.groups.text("group")].into_iter().flatten().collect();
+        parts.join(", ")
+    }
+
+    fn user(&mut self, old: Option<&User>, new: Option<&User>) {
+        match (old, new) {
+            (Some(old), None) => {
+                self.takes = true;
+                self.users.removed += 1;
+                self.line(|| format!("remove user {} ({})", shown(&old.name), old.uid));
+            }
+            (None, Some(new)) => {
+                self.gives = true;
+                self.users.added += 1;
+                self.line(|| format!("add user {} ({})", shown(&new.name), new.uid));
+            }
             (Some(old), Some(new)) if old != new => {
-                lines.push(|| {
+                self.users.changed += 1;
+                self.takes |= user_loses(old, new);
+                self.gives |= user_gains(old, new);
+                self.line(|| {
                     format!("change user {} ({}): {}", shown(&new.name), new.uid, user_change(old, new))
                 });
             }
             _ => {}
-        },
-    );
-    each(
-        &from.groups,
-        &to.groups,
-        |group| group.gid,
-        |old, new| match (old, new) {
-            (Some(old), None) => lines.push(|| format!("remove group {} ({})", shown(&old.name), old.gid)),
-            (None, Some(new)) => lines.push(|| {
-                format!(
-                    "add group {} ({}) with {}",
-                    shown(&new.name),
-                    new.gid,
-                    count(new.members.len(), "member")
-                )
-            }),
-            (Some(old), Some(new)) => {
-                if let Some(change) = group_change(old, from, new, to) {
-                    lines.push(|| format!("change group {} ({}): {change}", shown(&new.name), new.gid));
-                }
+        }
+    }
+
+    fn group(&mut self, old: Option<(&Group, &Accounts)>, new: Option<(&Group, &Accounts)>) {
+        match (old, new) {
+            (Some((old, _)), None) => {
+                self.takes = true;
+                self.groups.removed += 1;
+                self.line(|| format!("remove group {} ({})", shown(&old.name), old.gid));
             }
-            _ => {}
-        },
-    );
-    lines.finish()
+            (None, Some((new, _))) => {
+                self.gives = true;
+                self.groups.added += 1;
+                let members = new.members.len();
+                let plural = if members == 1 { "" } else { "s" };
+                self.line(|| {
+                    format!("add group {} ({}) with {members} member{plural}", shown(&new.name), new.gid)
+                });
+            }
+            (Some((old, from)), Some((new, to))) => self.common_group(old, from, new, to),
+            (None, None) => {}
+        }
+    }
+
+    fn common_group(&mut self, old: &Group, from: &Accounts, new: &Group, to: &Accounts) {
+        let renamed = old.name != new.name;
+        if !renamed && uids(old, from).eq(uids(new, to)) {
+            return;
+        }
+        let (before, after): (HashSet<u32>, HashSet<u32>) =
+            (uids(old, from).collect(), uids(new, to).collect());
+        let (added, removed) = (after.difference(&before).count(), before.difference(&after).count());
+        if !renamed && added + removed == 0 {
+            return;
+        }
+        self.groups.changed += 1;
+        self.takes |= renamed || removed > 0;
+        self.gives |= added > 0;
+        self.line(|| {
+            let was = renamed.then(|| format!("was {}", shown(&old.name)));
+            let signs: Vec<String> = [('+', added), ('-', removed)]
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(sign, count)| format!("{sign}{count}"))
+                .collect();
+            let members = (!signs.is_empty()).then(|| format!("members {}", signs.join(" ")));
+            let parts: Vec<String> = [was, members].into_iter().flatten().collect();
+            format!("change group {} ({}): {}", shown(&new.name), new.gid, parts.join(", "))
+        });
+    }
+
+    fn line(&mut self, line: impl FnOnce() -> String) {
+        if self.lines.len() < MAX_NAMED {
+            self.lines.push(line());
+        } else {
+            self.more += 1;
+        }
+    }
 }
 
-/// `+2 -1 users, -1 group`.
-pub(super) fn summary(from: &Accounts, to: &Accounts) -> String {
-    let mut users = Counts::default();
-    each(
-        &from.users,
-        &to.users,
-        |user| user.uid,
-        |old, new| {
-            users.note(old.is_some(), new.is_some(), old != new);
-        },
-    );
-    let mut groups = Counts::default();
-    each(
-        &from.groups,
-        &to.groups,
-        |group| group.gid,
-        |old, new| {
-            let changed = match (old, new) {
-                (Some(old), Some(new)) => group_change(old, from, new, to).is_some(),
-                _ => false,
-            };
-            groups.note(old.is_some(), new.is_some(), changed);
-        },
-    );
-    let parts: Vec<String> = [users.text("user"), groups.text("group")].into_iter().flatten().collect();
-    parts.join(", ")
-}
-
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Counts {
     added: usize,
     removed: usize,
@@ -89,15 +141,6 @@ struct Counts {
 }
 
 impl Counts {
-    fn note(&mut self, was: bool, is: bool, differs: bool) {
-        match (was, is) {
-            (false, true) => self.added += 1,
-            (true, false) => self.removed += 1,
-            (true, true) if differs => self.changed += 1,
-            _ => {}
-        }
-    }
-
     fn text(&self, what: &str) -> Option<String> {
         let parts: Vec<String> = [('+', self.added), ('-', self.removed), ('~', self.changed)]
             .into_iter()
@@ -106,29 +149,6 @@ impl Counts {
             .collect();
         let plural = if self.added + self.removed + self.changed == 1 { "" } else { "s" };
         (!parts.is_empty()).then(|| format!("{} {what}{plural}", parts.join(" ")))
-    }
-}
-
-#[derive(Default)]
-struct Lines {
-    lines: Vec<String>,
-    more: usize,
-}
-
-impl Lines {
-    fn push(&mut self, line: impl FnOnce() -> String) {
-        if self.lines.len() < MAX_NAMED {
-            self.lines.push(line());
-        } else {
-            self.more += 1;
-        }
-    }
-
-    fn finish(mut self) -> Vec<String> {
-        if self.more > 0 {
-            self.lines.push(format!("and {} further changes", self.more));
-        }
-        self.lines
     }
 }
 
@@ -151,11 +171,38 @@ fn each<'a, T>(
     }
 }
 
-fn user_change(old: &User, new: &User) -> String {
-    let mut parts = Vec::new();
-    if old.name != new.name {
-        parts.push(format!("was {}", shown(&old.name)));
+/// Whether something that the old entry had is not in the new one. A comment is nothing that anybody has.
+fn user_loses(old: &User, new: &User) -> bool {
+    old.name != new.name
+        || old.gid != new.gid
+        || old.home != new.home
+        || old.shell != new.shell
+        || !is_within(&old.local_gids, &new.local_gids)
+        || !is_within(&old.principals, &new.principals)
+        || end(new) < end(old)
+}
+
+fn user_gains(old: &User, new: &User) -> bool {
+    !is_within(&new.local_gids, &old.local_gids)
+        || !is_within(&new.principals, &old.principals)
+        || end(new) > end(old)
+}
+
+fn is_within<T: Eq + std::hash::Hash>(part: &[T], whole: &[T]) -> bool {
+    if part == whole {
+        return true;
     }
+    let whole: HashSet<&T> = whole.iter().collect();
+    part.iter().all(|item| whole.contains(item))
+}
+
+/// When the entry ends, 0 being never.
+fn end(user: &User) -> u64 {
+    user.valid_until.wrapping_sub(1)
+}
+
+fn user_change(old: &User, new: &User) -> String {
+    let was = (old.name != new.name).then(|| format!("was {}", shown(&old.name)));
     let differences = [
         ("primary group", old.gid != new.gid),
         ("gecos", old.gecos != new.gecos),
@@ -165,34 +212,12 @@ fn user_change(old: &User, new: &User) -> String {
         ("principals", old.principals != new.principals),
         ("end of validity", old.valid_until != new.valid_until),
     ];
-    parts.extend(differences.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what.to_owned()));
-    parts.join(", ")
-}
-
-fn group_change(old: &Group, from: &Accounts, new: &Group, to: &Accounts) -> Option<String> {
-    let mut parts = Vec::new();
-    if old.name != new.name {
-        parts.push(format!("was {}", shown(&old.name)));
-    }
-    if parts.is_empty() && uids(old, from).eq(uids(new, to)) {
-        return None;
-    }
-    let (before, after): (HashSet<u32>, HashSet<u32>) = (uids(old, from).collect(), uids(new, to).collect());
-    let signs =
-        BTreeMap::from([('+', after.difference(&before).count()), ('-', before.difference(&after).count())]);
-    let signs: Vec<String> =
-        signs.into_iter().filter(|(_, n)| *n > 0).map(|(sign, n)| format!("{sign}{n}")).collect();
-    if !signs.is_empty() {
-        parts.push(format!("members {}", signs.join(" ")));
-    }
-    (!parts.is_empty()).then(|| parts.join(", "))
+    let differences =
+        differences.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what.to_owned());
+    was.into_iter().chain(differences).collect::<Vec<_>>().join(", ")
 }
 
 /// Uids of a group's members.
 pub(super) fn uids<'a>(group: &'a Group, accounts: &'a Accounts) -> impl Iterator<Item = u32> + 'a {
     group.members.iter().filter_map(|member| Some(accounts.users.get(*member as usize)?.uid))
-}
-
-fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

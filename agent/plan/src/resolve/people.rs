@@ -76,11 +76,19 @@ impl<'a> Shared<'a> {
             own.dedup();
             own
         };
+        let mut principals: Vec<&'a str> = Vec::with_capacity(documents.len());
+        for user in documents {
+            match user.principals.as_slice() {
+                [one] => principals.push(one),
+                [one, other] if one != other => principals.extend([one.as_str(), other]),
+                _ => principals.extend(own(user)),
+            }
+        }
         Shared {
             names: duplicates(documents.iter().map(|user| user.name.as_str())),
             uids: duplicates(documents.iter().map(|user| user.uid)),
             ids: duplicates(documents.iter().map(|user| user.id.as_str())),
-            principals: duplicates(documents.iter().flat_map(own)),
+            principals: duplicates(principals.iter().copied()),
         }
     }
 }
@@ -216,34 +224,26 @@ impl<'a> People<'a> {
 
     fn warn(&self, host: &Host<'_>, findings: &mut Findings) {
         let ledger = &host.facts.ledger.people;
-        let is_new = |person: &&Person<'_>| !ledger.contains_key(&person.uid.number());
-        let new: HashMap<&str, &Person<'_>> =
-            self.admitted.iter().filter(is_new).map(|person| (person.document.id.as_str(), person)).collect();
-        for (uid, known) in ledger.iter().filter(|_| !new.is_empty()) {
-            if let Some(person) = new.get(known.id.as_str()) {
-                let message = format!(
-                    "its uid was {uid} on this host and is {} now: files of the old uid are no longer theirs",
-                    person.uid.number()
-                );
-                let mend = format!(
-                    "give them the files, for one with `chown -R --from={uid} {} {}`",
-                    person.name.as_str(),
-                    person.home.as_str()
-                );
-                findings.warn(Refusal::operator("user-id-changed", message, mend).about(person.subject()));
+        let mut new: HashMap<&str, &Person<'_>> = HashMap::new();
+        let mut known = ledger.iter().peekable();
+        for person in &self.admitted {
+            // Both are sorted by uid.
+            while known.next_if(|(uid, _)| **uid < person.uid.number()).is_some() {}
+            match known.peek() {
+                Some((uid, known)) if **uid == person.uid.number() => {
+                    if known.home != person.home.as_str() {
+                        findings.warn(home_changed(&known.home, person).about(person.subject()));
+                    }
+                }
+                _ if ledger.is_empty() => {}
+                _ => {
+                    new.insert(person.document.id.as_str(), person);
+                }
             }
         }
-        for person in &self.admitted {
-            if let Some(known) = ledger.get(&person.uid.number())
-                && known.home != person.home.as_str()
-            {
-                let message = format!(
-                    "its home was `{}` on this host and is `{}` now; files stay where they are",
-                    shown(&known.home),
-                    person.home.as_str()
-                );
-                let mend = "move the old home to the new place, or set `home` on the backend";
-                findings.warn(Refusal::operator("user-home-changed", message, mend).about(person.subject()));
+        for (uid, known) in ledger.iter().filter(|_| !new.is_empty()) {
+            if let Some(person) = new.get(known.id.as_str()) {
+                findings.warn(id_changed(*uid, person).about(person.subject()));
             }
         }
         let homes: HashMap<&str, u32> =
@@ -265,6 +265,24 @@ impl<'a> People<'a> {
             }
         }
     }
+}
+
+fn home_changed(old: &str, person: &Person<'_>) -> Refusal {
+    let new = person.home.as_str();
+    Refusal::operator(
+        "user-home-changed",
+        format!("its home was `{}` on this host and is `{new}` now; files stay where they are", shown(old)),
+        "move the old home to the new place, or set `home` on the backend",
+    )
+}
+
+fn id_changed(old: u32, person: &Person<'_>) -> Refusal {
+    let (new, name, home) = (person.uid.number(), person.name.as_str(), person.home.as_str());
+    Refusal::operator(
+        "user-id-changed",
+        format!("its uid was {old} on this host and is {new} now: files of the old uid are no longer theirs"),
+        format!("give them the files, for one with `chown -R --from={old} {name} {home}`"),
+    )
 }
 
 impl Person<'_> {

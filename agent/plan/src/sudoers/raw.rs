@@ -36,7 +36,7 @@ pub(super) fn parse(raw: &str, dialects: Dialects<'_>) -> Result<String, Refusal
     if path.split('/').any(|component| component == "..") {
         return refuse("has `..` in its path");
     }
-    if let Err(why) = check_word(path, dialects) {
+    if let Err(why) = check_word(path, false) {
         return refuse(why);
     }
     let words: Vec<&str> = words.collect();
@@ -50,14 +50,15 @@ pub(super) fn parse(raw: &str, dialects: Dialects<'_>) -> Result<String, Refusal
         if word.is_empty() {
             return refuse("has two spaces in a row, or one at its end");
         }
-        if let Err(why) = check_word(word, dialects) {
+        if let Err(why) = check_word(word, !dialects.has_sudo_rs()) {
             return refuse(why);
         }
     }
     Ok(raw.to_owned())
 }
 
-fn check_word(word: &str, dialects: Dialects<'_>) -> Result<(), &'static str> {
+/// `escapes_patterns`: `\*` and the like are read here, as themselves.
+fn check_word(word: &str, escapes_patterns: bool) -> Result<(), &'static str> {
     if word.starts_with('^') {
         return Err(
             "has a word that begins with `^`: regular expressions are an error to older versions of sudo",
@@ -69,7 +70,7 @@ fn check_word(word: &str, dialects: Dialects<'_>) -> Result<(), &'static str> {
         match c {
             '\\' => match chars.next() {
                 Some(',' | ':' | '=' | '#') => {}
-                Some('*' | '?' | '[' | ']') if !dialects.has_sudo_rs() => {}
+                Some('*' | '?' | '[' | ']') if escapes_patterns => {}
                 _ => return Err("has a backslash before something that not every sudo here reads so"),
             },
             ',' | ':' | '=' | '#' => return Err("has one of `,:=#` without a backslash before it"),

@@ -80,6 +80,7 @@ fn commands() {
         (r#"{"raw":"/bin/c[ab]t a\\,b"}"#, r"/bin/c[ab]t a\,b"),
         (r#"{"raw":"/bin/cat \"\""}"#, r#"/bin/cat """#),
         (r#"{"raw":"/bin/cat \\*"}"#, "command-raw-invalid"),
+        (r#"{"raw":"/bin/\\*"}"#, "command-raw-invalid"),
         (r#"{"raw":"/bin/cat, ALL"}"#, "command-raw-invalid"),
         (r#"{"raw":"/bin/cat : ALL=ALL"}"#, "command-raw-invalid"),
         (r#"{"raw":"(ALL) ALL"}"#, "command-raw-invalid"),
@@ -108,6 +109,8 @@ fn a_raw_command_needs_the_operator() {
     assert_eq!(outcome(json, dialects), "(root) NOPASSWD: /bin/id | command-raw-not-allowed");
     let json = r#"{"name":"e","commands":[{"raw":"/bin/cat \\*"}]}"#;
     assert_eq!(outcome(json, SUDO), r"(root) NOPASSWD: /bin/cat \*");
+    let json = r#"{"name":"e","commands":[{"raw":"/bin/\\*"}]}"#;
+    assert_eq!(outcome(json, SUDO), "command-raw-invalid");
 }
 
 #[test]

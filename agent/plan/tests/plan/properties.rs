@@ -145,8 +145,6 @@ fn rights(facts: &Facts) -> BTreeSet<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     /// From any policy to any other: narrowing steps come first and only take; after them nobody has what not both
     /// policies give; at the end everybody has what the new one gives; and then there is nothing to do.
     #[test]

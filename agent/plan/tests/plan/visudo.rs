@@ -73,8 +73,6 @@ fn entitlement() -> impl Strategy<Value = Entitlement> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
     #[test]
     fn whatever_is_expressed_can_be_read(entitlements in proptest::collection::vec(entitlement(), 1..8), sudo_rs: bool) {
         let installed = if sudo_rs { ALL_DIALECTS } else { &ALL_DIALECTS[..1] };
