@@ -13,6 +13,9 @@ use crate::command::timespec;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+/// `PF_KTHREAD` among the flags in /proc/PID/stat.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
 /// One process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -134,40 +137,52 @@ pub fn await_ends(mut pidfds: Vec<OwnedFd>, limit: Duration) {
     }
 }
 
-/// The processes that belong to `uids`: under the uid, in its slice, of its login, and all that descend from these
-/// (what sudo started runs as root). Never pid 1, nor we ourselves and those we descend from.
-pub fn belonging<'a>(all: &'a [Process], uids: &BTreeSet<u32>, own: i32) -> Vec<&'a Process> {
-    let by_pid: BTreeMap<i32, &Process> = all.iter().map(|p| (p.pid, p)).collect();
-    let mut spared = BTreeSet::from([1]);
-    let mut ancestor = Some(own);
-    while let Some(pid) = ancestor.filter(|pid| spared.insert(*pid) || *pid == 1) {
-        ancestor = by_pid.get(&pid).map(|p| p.parent).filter(|parent| *parent > 1);
-    }
-    let is_theirs = |p: &Process| {
-        p.uids.iter().any(|uid| uids.contains(uid))
-            || p.slice_uid.is_some_and(|uid| uids.contains(&uid))
-            || p.login_uid.is_some_and(|uid| uids.contains(&uid))
+/// The processes that belong to `uids`, and to which: under the uid, in its slice, of its login, and all that descend
+/// from these (what sudo started runs as root). Never pid 1, nor we ourselves and those we descend from.
+pub fn belonging<'a>(all: &'a [Process], uids: &BTreeSet<u32>, own: i32) -> Vec<(&'a Process, u32)> {
+    let theirs = |p: &Process| {
+        let known = p.uids.iter().copied().chain(p.slice_uid).chain(p.login_uid);
+        known.into_iter().find(|uid| uids.contains(uid))
     };
-    let mut theirs: BTreeSet<i32> = all.iter().filter(|p| is_theirs(p)).map(|p| p.pid).collect();
+    let mut owners: BTreeMap<i32, u32> = all.iter().filter_map(|p| Some((p.pid, theirs(p)?))).collect();
+    if owners.is_empty() {
+        return Vec::new();
+    }
     loop {
-        let children: Vec<i32> = all
+        let children: Vec<(i32, u32)> = all
             .iter()
-            .filter(|p| theirs.contains(&p.parent) && !theirs.contains(&p.pid))
-            .map(|p| p.pid)
+            .filter(|p| !owners.contains_key(&p.pid))
+            .filter_map(|p| Some((p.pid, *owners.get(&p.parent)?)))
             .collect();
         if children.is_empty() {
             break;
         }
-        theirs.extend(children);
+        owners.extend(children);
     }
-    all.iter().filter(|p| theirs.contains(&p.pid) && !spared.contains(&p.pid)).collect()
+    let spared = ancestors(all, own);
+    all.iter().filter(|p| !spared.contains(&p.pid)).filter_map(|p| Some((p, *owners.get(&p.pid)?))).collect()
 }
 
-/// Parent and start time out of /proc/PID/stat; `None` for a zombie. The name in parentheses may hold anything.
+/// We ourselves, those we descend from, and pid 1.
+fn ancestors(all: &[Process], own: i32) -> BTreeSet<i32> {
+    let parents: BTreeMap<i32, i32> = all.iter().map(|p| (p.pid, p.parent)).collect();
+    let mut ancestors = BTreeSet::from([1]);
+    let mut next = Some(own);
+    while let Some(pid) = next.filter(|pid| ancestors.insert(*pid)) {
+        next = parents.get(&pid).copied();
+    }
+    ancestors
+}
+
+/// Parent and start time out of /proc/PID/stat; `None` for a zombie, and for a thread of the kernel's. The name in
+/// parentheses may hold anything.
 fn parse_stat(text: &str) -> Option<(i32, u64)> {
     let (_, rest) = text.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     if matches!(*fields.first()?, "Z" | "X" | "x") {
+        return None;
+    }
+    if fields.get(6)?.parse::<u64>().ok()? & KERNEL_THREAD != 0 {
         return None;
     }
     Some((fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?))
@@ -207,8 +222,8 @@ mod tests {
         Process { pid, parent, started: 1, uids: [uid; 4], login_uid: None, slice_uid: None }
     }
 
-    fn pids(processes: &[&Process]) -> Vec<i32> {
-        processes.iter().map(|p| p.pid).collect()
+    fn pids(processes: &[(&Process, u32)]) -> Vec<i32> {
+        processes.iter().map(|(p, _)| p.pid).collect()
     }
 
     #[test]
@@ -246,6 +261,8 @@ mod tests {
     fn proc_is_read_as_the_kernel_writes_it() {
         let stat = "42 (a) Z b) S 7 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
         assert_eq!(parse_stat(stat), Some((7, 12345)));
+        let kernel = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 20 0 0";
+        assert_eq!(parse_stat(kernel), None);
         assert_eq!(parse_stat("42 (x) Z 7 42 42 0 -1 0 1 0 0 0 0 0 0 0 20 0 1 0 5 0"), None);
         assert_eq!(parse_status("Name:\tx\nUid:\t1\t2\t3\t4\nNSpid:\t42\n"), Some([1, 2, 3, 4]));
         assert_eq!(parse_status("Uid:\t1\t2\t3\t4\nNSpid:\t42\t1\n"), None);

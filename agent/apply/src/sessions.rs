@@ -34,35 +34,35 @@ pub fn end(root: &Root, leavers: &[Leaver]) -> BTreeMap<u32, Result<usize, Findi
     let mut seen = Seen::default();
     // Before anything is terminated: what sudo started can be told by its parent only while that lives.
     let before = seen.look(&processes, &uids);
-    for leaver in leavers {
-        stop_lingering(root, leaver);
-        if exists(&logind_user(root, leaver.uid)) {
-            bus::logind(root, "TerminateUser", "u", &[&leaver.uid.to_string()]);
-        } else {
-            terminate(&processes, &before, leaver.uid);
-        }
+    let (with_session, without): (Vec<&Leaver>, Vec<&Leaver>) =
+        leavers.iter().partition(|leaver| exists(&logind_user(root, leaver.uid)));
+    leavers.iter().for_each(|leaver| stop_lingering(root, leaver));
+    if before.is_empty() && with_session.is_empty() {
+        return leavers.iter().map(|leaver| (leaver.uid, Ok(0))).collect();
+    }
+    for leaver in &with_session {
+        bus::logind(root, "TerminateUser", "u", &[&leaver.uid.to_string()]);
+    }
+    for leaver in without {
+        terminate(&processes, &before, leaver.uid);
     }
     let pidfds =
         before.iter().take(MAX_WAITS).filter_map(|process| processes.open(process).ok().flatten()).collect();
-    if leavers.iter().any(|leaver| exists(&logind_user(root, leaver.uid))) || !before.is_empty() {
-        await_ends(pidfds, GRACE);
-    }
-    for leaver in leavers {
+    await_ends(pidfds, GRACE);
+    for leaver in with_session {
         if exists(&logind_user(root, leaver.uid)) {
             bus::logind(root, "KillUser", "ui", &[&leaver.uid.to_string(), "9"]);
         }
     }
     kill(&processes, &uids, &mut seen);
     let left = processes.all();
-    leavers
-        .iter()
-        .map(|leaver| {
-            let own = [leaver.uid].into();
-            let left = belonging(&left, &own, own_pid()).len();
-            let outcome = if left == 0 { Ok(seen.count(leaver.uid)) } else { Err(survivors(leaver, left)) };
-            (leaver.uid, outcome)
-        })
-        .collect()
+    let left = belonging(&left, &uids, own_pid());
+    let ended = seen.counts();
+    let outcome = |leaver: &Leaver| match left.iter().filter(|(_, uid)| *uid == leaver.uid).count() {
+        0 => Ok(ended.get(&leaver.uid).copied().unwrap_or(0)),
+        left => Err(survivors(leaver, left)),
+    };
+    leavers.iter().map(|leaver| (leaver.uid, outcome(leaver))).collect()
 }
 
 /// Without logind: asks the user's own processes, sshd's among them, so that root's monitor closes the PAM session.
@@ -100,21 +100,24 @@ fn kill(processes: &Processes, uids: &BTreeSet<u32>, seen: &mut Seen) {
 
 /// Processes found so far, by pid and start time: a child of sudo stays theirs after its parent has ended.
 #[derive(Default)]
-struct Seen(BTreeMap<(i32, u64), BTreeSet<u32>>);
+struct Seen(BTreeMap<(i32, u64), u32>);
 
 impl Seen {
     fn look(&mut self, processes: &Processes, uids: &BTreeSet<u32>) -> Vec<Process> {
         let all = processes.all();
-        for uid in uids {
-            for process in belonging(&all, &[*uid].into(), own_pid()) {
-                self.0.entry((process.pid, process.started)).or_default().insert(*uid);
-            }
+        for (process, uid) in belonging(&all, uids, own_pid()) {
+            self.0.entry((process.pid, process.started)).or_insert(uid);
         }
         all.into_iter().filter(|p| self.0.contains_key(&(p.pid, p.started))).collect()
     }
 
-    fn count(&self, uid: u32) -> usize {
-        self.0.values().filter(|uids| uids.contains(&uid)).count()
+    /// How many there were of each uid.
+    fn counts(&self) -> BTreeMap<u32, usize> {
+        let mut counts = BTreeMap::new();
+        for uid in self.0.values() {
+            *counts.entry(*uid).or_default() += 1;
+        }
+        counts
     }
 }
 

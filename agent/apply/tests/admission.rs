@@ -137,7 +137,7 @@ fn fewer_signatures_than_the_threshold_are_refused() {
         repository.version = 2;
         let state = repository.role(role);
         let second = state.keys.pop().unwrap();
-        let first = std::mem::replace(&mut state.keys, vec![]).pop().unwrap();
+        let first = std::mem::take(&mut state.keys).pop().unwrap();
         state.signers = Some(vec![first]);
         if role == Role::Root {
             repository.role(role).keys = vec![Key::new(), Key::new()];

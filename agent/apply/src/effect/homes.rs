@@ -162,7 +162,7 @@ fn pack(root: &Root, home: &OwnedFd, archive: &str) -> Result<(), HomeError> {
         ".",
     ];
     let output = stream.output()?;
-    let ran = run_in(&root.path("/usr/bin/tar"), arguments, &inside(home), Stdio::from(output), LIMIT)?;
+    let ran = run_in(&root.path("/bin/tar"), arguments, &inside(home), Stdio::from(output), LIMIT)?;
     if !ran.success {
         return Err(HomeError::Failed { program: "tar", said: ran.said() });
     }
@@ -172,7 +172,7 @@ fn pack(root: &Root, home: &OwnedFd, archive: &str) -> Result<(), HomeError> {
 fn remove(root: &Root, parent: &OwnedFd, name: &str) -> Result<(), HomeError> {
     let home = format!("./{name}");
     let arguments = ["-r", "-f", "--one-file-system", "--", home.as_str()];
-    let ran = run_in(&root.path("/usr/bin/rm"), arguments, &inside(parent), Stdio::null(), LIMIT)?;
+    let ran = run_in(&root.path("/bin/rm"), arguments, &inside(parent), Stdio::null(), LIMIT)?;
     if ran.success { Ok(()) } else { Err(HomeError::Failed { program: "rm", said: ran.said() }) }
 }
 

@@ -43,7 +43,7 @@ fn start(root: &Root, moment: i64) -> Result<(), String> {
         format!("--on-calendar={} UTC", at.format("%Y-%m-%d %H:%M:%S")),
         "--timer-property=AccuracySec=1s".to_owned(),
         "--timer-property=RemainAfterElapse=no".to_owned(),
-        "/usr/bin/systemctl".to_owned(),
+        "/bin/systemctl".to_owned(),
         "--no-block".to_owned(),
         "start".to_owned(),
         "hostward-drift.service".to_owned(),

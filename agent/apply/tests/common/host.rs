@@ -218,8 +218,8 @@ pub fn furnish(directory: &Path) {
     write("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n");
     script(&at("/bin/bash"), "exit 0");
     symlink("/proc", at("/proc")).unwrap();
-    for program in ["ssh-keygen", "tar", "rm"] {
-        symlink(format!("/usr/bin/{program}"), at("/usr/bin").join(program)).unwrap();
+    for program in ["/usr/bin/ssh-keygen", "/bin/tar", "/bin/rm"] {
+        symlink(program, at(program)).unwrap();
     }
     let root = directory.display();
     // The real visudo, led to this root's main file where it would take the machine's.
