@@ -120,6 +120,3 @@ fn main_edit(facts: &Facts, wants_block: bool) -> Option<String> {
     };
     (edited != *main).then_some(edited)
 }
-
-#[cfg(test)]
-mod tests;

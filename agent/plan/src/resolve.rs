@@ -9,12 +9,14 @@ mod grants;
 mod groups;
 mod horizon;
 mod host;
+mod membership;
 mod people;
 mod sudo;
 
 pub(crate) use grants::{GrantEntry, GrantState};
 pub(crate) use groups::Groups;
-pub(crate) use people::{People, Standing, earlier};
+pub(crate) use membership::earlier;
+pub(crate) use people::{People, Standing};
 pub(crate) use sudo::Sudo;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -163,6 +165,3 @@ fn withheld(people: &People<'_>) -> BTreeSet<String> {
     let refused = |standing: &Standing| matches!(standing, Standing::Refused(_));
     people.entries.iter().filter(|(_, standing)| refused(standing)).map(|(user, _)| user.id.clone()).collect()
 }
-
-#[cfg(test)]
-mod tests;
