@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, bail};
 
 use crate::command::{self, Background, Output, PATIENCE};
+use crate::digest::sha256_hex;
 use crate::host::{Host, HostBuilder};
 use crate::release::Release;
 use crate::{cgroup, network, workspace};
@@ -42,7 +43,7 @@ static LABS: AtomicUsize = AtomicUsize::new(0);
 pub struct Lab {
     run: PathBuf,
     cgroup: PathBuf,
-    /// `hostward-lab-<id>`: what everything of this lab is named after.
+    /// `hostward-lab-<id>-<tree>`: what everything of this lab is named after.
     name: String,
     record: Mutex<Record>,
     /// `None` once the lab was told to outlive its process.
@@ -96,9 +97,12 @@ impl Lab {
     }
 
     fn at(id: &str) -> Result<Self> {
-        let name = format!("hostward-lab-{id}");
+        let run = workspace::lab_dir().join("run").join(id);
+        // Another tree may have a lab of the same id; control groups and namespaces are the machine's.
+        let tree = &sha256_hex(run.as_os_str().as_encoded_bytes())[..4];
+        let name = format!("hostward-lab-{id}-{tree}");
         Ok(Self {
-            run: workspace::lab_dir().join("run").join(id),
+            run,
             cgroup: cgroup::hierarchy()?.join("hostward-lab").join(&name),
             name,
             record: Mutex::new(Record::of_this_process()?),

@@ -1,6 +1,5 @@
 //! The lab itself: what other tests rely on, on each release.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hostward_lab::{Lab, Release, Terminal};
@@ -153,7 +152,9 @@ fn nothing_is_left_when_a_lab_ends_in_a_panic() {
     let run = directory.parent().expect("the run directory");
     assert!(!run.exists());
     let id = run.file_name().expect("an id").to_string_lossy().into_owned();
-    assert!(!Path::new("/run/netns").join(format!("hostward-lab-{id}")).exists());
+    let namespaces = std::fs::read_dir("/run/netns").expect("namespaces").flatten();
+    let left: Vec<_> = namespaces.filter(|entry| entry.file_name().to_string_lossy().contains(&id)).collect();
+    assert!(left.is_empty(), "{left:?}");
     let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
     assert!(!mounts.contains(&id));
 }

@@ -53,6 +53,9 @@ pub fn run(release: Release) -> Result<()> {
     }
 
     story.chapter("One package");
+    story.say("where its backend is, as configuration management or an image would have it:");
+    stage::configure(&host, &backend);
+    story.on(&host, Success, "cat /etc/hostward/hostward.toml")?;
     host.write("/root/hostward.deb", 0o644, "root:root", std::fs::read(&package)?);
     story.on(
         &host,
@@ -62,8 +65,6 @@ pub fn run(release: Release) -> Result<()> {
     story.on(&host, Success, "systemctl list-units --no-legend --plain 'hostward*'; grep -E '^(passwd|group|shadow)' /etc/nsswitch.conf")?;
 
     story.chapter("One token");
-    stage::configure(&host, &backend);
-    story.on(&host, Success, "cat /etc/hostward/hostward.toml")?;
     let token = story.show("backend$", "hostward-mock-backend token", backend.run(&["token"]))?;
     let enrolling = Instant::now();
     story.on_with_input(&host, "hostward enroll", &token)?;
@@ -115,7 +116,7 @@ fn log_in(story: &mut Story<'_>, backend: &Backend<'_>) -> Result<()> {
     story.on_laptop(Success, "ssh -F ssh_config -i alice alice@web1 sudo -n -l")?;
     story.on_laptop(
         Success,
-        "ssh -F ssh_config -i alice alice@web1 'sudo -n systemctl restart cron && systemctl is-active cron'",
+        "ssh -F ssh_config -i alice alice@web1 'sudo -n service cron restart && echo allowed'",
     )?;
     story.on_laptop(Refusal, "ssh -F ssh_config -i alice alice@web1 sudo -n cat /etc/shadow")?;
     Ok(())
@@ -142,7 +143,8 @@ fn leave(story: &mut Story<'_>, backend: &Backend<'_>, host: &Host) -> Result<Du
     let ended = left.elapsed();
     ensure!(!end.success(), "her session ended by itself: {end}");
     story.say(&format!("her session ended {} ms after the file was saved", ended.as_millis()));
-    host.wait_until_ok(SOON, "! getent passwd alice");
+    host.wait_until_ok(SOON, "! getent passwd alice && ! pgrep -u 70001");
+    story.say(&format!("everything of hers was gone after {} ms", left.elapsed().as_millis()));
     story.on(host, Refusal, "getent passwd alice || pgrep -l -u 70001")?;
     sign(story, backend, "alice")?;
     story.on_laptop(Refusal, "ssh -F ssh_config -i alice alice@web1 id")?;
@@ -170,14 +172,18 @@ fn outage(story: &mut Story<'_>, backend: &mut Backend<'_>, host: &Host) -> Resu
     story.say("the backend is stopped");
     story.on_laptop(
         Success,
-        "ssh -F ssh_config -i alice alice@web1 'id -un; sudo -n systemctl restart cron && echo allowed'",
+        "ssh -F ssh_config -i alice alice@web1 'id -un; sudo -n service cron restart && echo allowed'",
     )?;
-    story.on(host, Success, "systemctl stop hostward.service hostward.socket hostward-apply.socket hostward-apply.service && systemctl is-active 'hostward*' || true")?;
+    story.on(host, Success, "systemctl stop hostward-drift.timer hostward.service hostward.socket hostward-apply.socket hostward-apply.service && ! pgrep -l hostward")?;
     story.on_laptop(
         Success,
-        "ssh -F ssh_config -i alice alice@web1 'id -un; sudo -n systemctl restart cron && echo allowed'",
+        "ssh -F ssh_config -i alice alice@web1 'id -un; sudo -n service cron restart && echo allowed'",
     )?;
-    story.on(host, Success, "systemctl start hostward-apply.socket hostward.socket hostward.service")?;
+    story.on(
+        host,
+        Success,
+        "systemctl start hostward-apply.socket hostward.socket hostward.service hostward-drift.timer",
+    )?;
     backend.start();
     story.say("the backend is started again");
     Ok(())

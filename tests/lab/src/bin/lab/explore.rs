@@ -19,8 +19,8 @@ pub fn up(release: Release) -> Result<()> {
     stage::laptop(&lab)?;
     let backend = lab.backend(stage::TEAM)?;
     let host = lab.host(stage::HOST, release).boot()?;
-    host.install(&package);
     stage::configure(&host, &backend);
+    host.install(&package);
     let enrolled = host.run_with_input("hostward enroll", backend.token().as_bytes());
     if !enrolled.success() {
         bail!("{enrolled}\n{}", host.journal("hostward.service"));
