@@ -136,7 +136,11 @@ fn homes_are_made_at_the_first_login_and_local_people_are_left_alone(release: Re
     let login = lab.login(host, "local").key(&key);
     host.must("mkdir -p /run/sshd; sed -i '1i AuthorizedKeysFile /etc/ssh/local_keys' /etc/ssh/sshd_config");
     host.must("systemctl reload ssh");
-    assert!(login.run("true").success());
+    // A reload has sshd refuse connections for a moment.
+    wait_for(SOON, "a login of a local user", || {
+        let output = login.run("true");
+        if output.success() { Ok(()) } else { Err(output.to_string()) }
+    });
     assert!(!host.exists("/home/local"));
     // What somebody put where a home would be is not taken over.
     host.must("rm -rf /home/alice; mkdir -m 755 /home/alice; touch /home/alice/roots");
@@ -154,8 +158,8 @@ fn changes_are_seen_by_processes_that_run_already(release: Release) {
         r#"exec python3 -c '
 import pwd, sys
 for line in sys.stdin:
-try: print(pwd.getpwnam(line.strip()).pw_gecos, flush=True)
-except KeyError: print("unknown", flush=True)
+    try: print(pwd.getpwnam(line.strip()).pw_gecos, flush=True)
+    except KeyError: print("unknown", flush=True)
 '"#,
     );
     let mut answers = 0;
