@@ -1,5 +1,6 @@
 //! A lab that stays up: `up`, `shell`, `ssh`, `backend`, `down`.
 
+use std::env;
 use std::process::{self, Command};
 use std::time::Duration;
 
@@ -26,21 +27,20 @@ pub fn up(release: Release) -> Result<()> {
         bail!("{enrolled}\n{}", host.journal("hostward.service"));
     }
     host.wait_until_ok(SOON, "getent passwd alice");
-    let lab_command = "target/debug/lab";
-    let (team, program) = (backend.team_file(), backend.program().display().to_string());
+    let program = env::current_exe().context("cannot find the path of this program")?;
     println!(
         "{host} ({release}, {address}) is enrolled; its backend is {url}\n\n\
-         a root shell      {lab_command} shell\n\
-         log in            {lab_command} ssh alice\n\
-         change the policy edit {team}\n\
-         hosts, reports    {lab_command} backend hosts\n\
-         faults            {lab_command} backend faults --all    ({program})\n\
-         enroll anew       {lab_command} backend token\n\
-         remove it all     make lab-down",
+         a root shell       {lab} shell\n\
+         a login            {lab} ssh alice\n\
+         change the policy  edit {team}\n\
+         hosts, reports     {lab} backend hosts\n\
+         make it misbehave  {lab} backend faults --all\n\
+         remove it all      make lab-down",
         host = host.name(),
         address = host.address(),
         url = backend.url(),
-        team = team.display(),
+        lab = program.display(),
+        team = backend.team_file().display(),
     );
     backend.keep();
     host.keep();
