@@ -4,6 +4,7 @@
 #   make test       all tests: units, contract, hosts on three Debian releases
 #   make check      what must be clean before a commit
 #   make package    target/package/hostward_<version>_amd64.deb
+#   make bench      measurements, as a table
 #   make lab        a host and a backend to explore; `make lab-down` removes them
 #   make setup      only install what the others need
 
@@ -30,7 +31,7 @@ MAINTAINER_SCRIPTS := $(addprefix packaging/debian/,preinst postinst prerm postr
 SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-glibc packaging/check-apply .ci/run \
 	tests/lab/src/lab/cleanup.sh tests/lab/src/host/start.sh tests/lab/src/image/build.sh tests/lab/src/image/finish.sh
 
-.PHONY: all demo lab lab-down test check package programs backend images setup apt clean-lab
+.PHONY: all demo lab lab-down test check bench package programs backend images setup apt clean-lab
 
 all: package
 
@@ -106,6 +107,10 @@ test: export HOSTWARD_MOCK_BACKEND = $(CURDIR)/target/debug/hostward-mock-backen
 test: package backend images
 	cargo test --locked --workspace $(patsubst --package,--exclude,$(HOST_TESTS))
 	cargo test --locked $(HOST_TESTS) -- --test-threads=2
+
+# Wants a machine that does nothing else.
+bench: package backend images
+	cargo run --locked --quiet --release --package hostward-bench
 
 # --- hosts to look at --------------------------------------------------------------------------------------------
 
