@@ -281,8 +281,11 @@ impl Agent {
 
     /// Files of the operator's or of root's changed.
     fn changed(&mut self, dirs: &[PathBuf], now: Instant) {
-        if dirs.contains(&self.options.etc) && !self.leaving.is_running() {
-            self.errand.look(now, self.token.is_running());
+        if dirs.contains(&self.options.etc) {
+            self.reload_if_changed(now);
+            if !self.leaving.is_running() {
+                self.errand.look(now, self.token.is_running());
+            }
         }
         let (status_dir, _) = self.options.host_status_place();
         if dirs.iter().any(|dir| dir == status_dir)
@@ -367,6 +370,14 @@ impl Agent {
         disk::remove(&self.options.told())?;
         Inbox::open(self.options.inbox())?.sweep(&Default::default())?;
         Ok(())
+    }
+
+    /// Whoever writes the configuration and then a token expects the token to be tried with it.
+    fn reload_if_changed(&mut self, now: Instant) {
+        match hostward_config::load(&self.options.config()) {
+            Ok(config) if config == self.config => {}
+            _ => self.reload(now),
+        }
     }
 
     fn reload(&mut self, now: Instant) {

@@ -206,8 +206,8 @@ fn a_private_ca_needs_to_be_named_and_readable() {
     host.until_problem("backend-certificate-unknown-issuer");
 
     let ca = host.etc("ca.pem");
+    // Nobody has to say that the configuration changed.
     host.configure(&format!("[backend]\nca_file = {ca:?}\n"));
-    agent.signal(Signal::SIGHUP);
     host.until_problem("ca-file-unusable");
     std::fs::write(&ca, "not a certificate").unwrap();
     agent.signal(Signal::SIGHUP);
