@@ -59,9 +59,10 @@ pub struct RunAs {
     pub group: Option<String>,
 }
 
-/// One command of an entitlement.
+/// One command of an entitlement. Unlike elsewhere an unknown member is an error here: a restriction that a host
+/// does not know, or a misspelt `arguments`, must not turn into "any arguments".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", untagged)]
+#[serde(rename_all = "lowercase", untagged, deny_unknown_fields)]
 pub enum Command {
     /// `{"executable": "/usr/bin/systemctl", "arguments": ["restart", "nginx"]}`
     Executable {

@@ -71,4 +71,7 @@ fn arguments_have_three_forms() {
     assert_eq!(arguments(r#"{"executable":"/bin/a","arguments":["x"]}"#), Arguments::Exact(vec!["x".into()]));
     assert!(command(r#"{"executable":"/bin/a","arguments":"all"}"#).is_err());
     assert!(command(r#"{"arguments":"any"}"#).is_err());
+    assert!(command(r#"{"executable":"/bin/a","argument":["x"]}"#).is_err());
+    assert!(command(r#"{"executable":"/bin/a","raw":"/bin/b"}"#).is_err());
+    assert!(command(r#"{"directory":"/opt/tools/","arguments":["x"]}"#).is_err());
 }
