@@ -11,10 +11,10 @@ if [ -d "$cgroup" ]; then
         tries=$((tries - 1))
         sleep 0.02
     done
+    # The groups above them stay, empty: another lab may be about to make its own in them.
     # On a machine with a hybrid hierarchy systemd-nspawn makes the same group in the old one.
     for group in "$cgroup" "/sys/fs/cgroup/systemd/hostward-lab/$name"; do
         if [ -d "$group" ]; then find "$group" -depth -type d -exec rmdir {} \;; fi
-        rmdir "${group%/*}" 2>/dev/null
     done
 fi
 for namespace in /run/netns/"$name" /run/netns/"$name"-*; do
