@@ -23,7 +23,7 @@ pub fn team(users: usize, visitor: bool) -> String {
     }
     let _infallible = write!(
         text,
-        "\n[groups.staff]\ngid = 71001\nmembers = [{}]\n\n[[grants]]\ngroup = \"staff\"\nlogin = true\nentitlements = [\"read-logs\"]\n\n\
+        "\n[groups.people]\ngid = 71001\nmembers = [{}]\n\n[[grants]]\ngroup = \"people\"\nlogin = true\nentitlements = [\"read-logs\"]\n\n\
          [entitlements.read-logs]\ncommands = [{{ executable = \"/usr/bin/journalctl\" }}]\n",
         members.join(", ")
     );

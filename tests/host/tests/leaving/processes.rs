@@ -111,7 +111,7 @@ impl Kind {
                 host.must(&format!("setsid --fork unshare --pid --fork {become_user} {nap} {quiet}"));
             }
             Stopped => {
-                over_ssh(&format!("nohup {nap} {quiet} & kill -STOP $!"));
+                over_ssh(&format!("nohup sh -c 'kill -STOP $$; : {}' {quiet} &", self as u32));
             }
         }
         host.wait_for(SOON, &format!("{self:?} to run"), |_| {

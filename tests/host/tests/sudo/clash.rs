@@ -66,7 +66,8 @@ on_each_release! {
         fixture.change_team(|_| team(&["keeps"], KEEPS));
         assert!(carol(&fixture), "sudo is spoilt: {}", fixture.host.run("visudo -c"));
         fixture.host.must("visudo -c");
-        blames_operator(&fixture.report(), "60-clash");
+        // Not every visudo says which file it is; all say which alias.
+        blames_operator(&fixture.report(), "HOSTWARD_");
 
         fixture.host.must("rm /etc/sudoers.d/60-clash");
         let report = fixture.apply();
@@ -76,7 +77,7 @@ on_each_release! {
         // It comes while ours is there.
         let foreign = format!("Cmnd_Alias {alias} = /usr/bin/true\n");
         fixture.host.write("/etc/sudoers.d/60-clash", 0o440, "root:root", foreign);
-        blames_operator(&fixture.apply(), "60-clash");
+        blames_operator(&fixture.apply(), "HOSTWARD_");
         fixture.host.must("rm /etc/sudoers.d/60-clash");
         assert!(fixture.apply().is_whole());
         assert!(alice(&fixture) && carol(&fixture));

@@ -96,7 +96,6 @@ const LINES: &[(&str, Expect)] = &[
     ("/opt/t/none", Runs("0:0 unset")),
     ("/opt/t/none x", Refused),
     ("/opt/t/none ''", Refused),
-    ("/opt/t/none '\"\"'", Refused),
     ("/opt/t/empty", Runs("0:0 unset")),
     ("/opt/t/empty x", Refused),
     ("/opt/t/exact restart nginx", Runs("0:0 unset [restart] [nginx]")),
@@ -218,11 +217,17 @@ impl Sudo<'_, '_> {
     /// The rules that `-l -U` prints for a user.
     fn listed(&self, user: &str) -> Vec<String> {
         let output = self.fixture.host.ok(&format!("COLUMNS=10000 {} -l -U {user}", self.program));
-        let mut rules: Vec<_> = output
-            .lines()
-            .filter(|line| line.starts_with("    ("))
-            .map(|line| line.trim().to_owned())
-            .collect();
+        // sudo shows the caller as the user of a rule for a group alone, has an order of tags of its own, and 1.9.5 shows
+        // the quotes of no arguments escaped.
+        let as_sudoers_has_it = |line: &str| {
+            line.trim()
+                .replace(&format!("({user} : "), "(:")
+                .replace(" : ", ":")
+                .replace("SETENV: NOPASSWD: ", "NOPASSWD: SETENV: ")
+                .replace("\\\"\\\"", "\"\"")
+        };
+        let mut rules: Vec<_> =
+            output.lines().filter(|line| line.starts_with("    (")).map(as_sudoers_has_it).collect();
         rules.sort();
         rules
     }
@@ -285,7 +290,7 @@ on_each_release! {
         let sudo = Sudo { fixture: &fixture, program: "sudo" };
         sudo.holds();
         assert_eq!(sudo.listed("alice"), explained(&fixture, "alice"));
-        assert_eq!(sudo.listed("alice").len(), 21, "{:#?}", sudo.listed("alice"));
+        assert_eq!(sudo.listed("alice").len(), 19, "{:#?}", sudo.listed("alice"));
         assert!(fixture.host.ok("sudo -l -U bob").contains("not allowed to run sudo"));
 
         // The ways in which people really come to sudo.
@@ -397,7 +402,7 @@ fn what_sudo_would_read_otherwise_is_refused_with_its_reason() {
         assert!(!finding.message.is_empty() && !finding.mend.is_empty(), "{finding:#?}");
     }
     let sudo = Sudo { fixture: &fixture, program: "sudo" };
-    assert_eq!(sudo.listed("alice"), ["(root) NOPASSWD: /opt/t/any", "(root) NOPASSWD: /opt/t/none \"\""]);
+    assert_eq!(sudo.listed("alice"), ["(root) NOPASSWD: /opt/t/any", "(root) NOPASSWD: /opt/t/none"]);
     assert_eq!(explained(&fixture, "alice"), sudo.listed("alice"));
     let output = fixture.host.run_as("alice", "LD_PRELOAD=/nowhere.so sudo -n /opt/t/none");
     assert_eq!(output.stdout, "0:0 unset\n", "{output}");

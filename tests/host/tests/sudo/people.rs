@@ -15,7 +15,7 @@ uid = 70001
 [users.bob]
 uid = 70002
 
-[groups.staff]
+[groups.people]
 gid = 71001
 members = ["alice", "bob"]
 
@@ -24,7 +24,7 @@ gid = 71002
 members = ["alice"]
 
 [[grants]]
-group = "staff"
+group = "people"
 login = true
 
 [[grants]]

@@ -204,7 +204,8 @@ impl Meaning {
                 let same = match reading {
                     Reading::List => given == wanted,
                     // An empty list is still told from a list of one empty argument.
-                    Reading::Joined => {
+                    Reading::JoinedOld if wanted.is_empty() => given.is_empty() || given == ["\"\""],
+                    Reading::Joined | Reading::JoinedOld => {
                         given.is_empty() == wanted.is_empty() && given.join(" ") == wanted.join(" ")
                     }
                 };
@@ -230,6 +231,7 @@ impl Meaning {
         with(Vec::new());
         with(owned(&[""]));
         with(owned(&["ALL"]));
+        with(owned(&["\"\""]));
         with(owned(&["a", "/etc/shadow"]));
         with([arguments, &owned(&["more"])].concat());
         with([arguments, &owned(&[""])].concat());
@@ -255,9 +257,11 @@ impl Meaning {
     }
 }
 
-/// How an implementation of sudo compares arguments.
+/// How an implementation of sudo compares arguments: what no rule can express goes to the program's account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
+    /// As [`Reading::Joined`]; and sudo 1.9.5 takes one argument of two quote characters for none, as sudoers writes that.
+    JoinedOld,
     /// sudo joins them with single spaces first: `a b` as one argument is to it what `a` and `b` are as two.
     Joined,
     /// sudo-rs compares them one by one.
