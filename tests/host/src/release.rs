@@ -3,7 +3,7 @@
 /// Makes one test a release of each function that takes a [`crate::Release`], in a module of its name, so that a
 /// failure names both:
 ///
-/// ```ignore
+/// ```text
 /// on_each_release!(something_holds, something_else_holds);
 ///
 /// /// What is promised.
