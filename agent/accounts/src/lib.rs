@@ -9,7 +9,7 @@
 //! |---|---|
 //! | (none) | [`Database`]: lookups on a byte slice |
 //! | `map`  | [`map::Mapping`]: opens, checks and maps the file |
-//! | `std`  | [`build`], [`replace()`], [`remove`], [`decode_all`]: what the root process does with it |
+//! | `std`  | [`fn@build`], [`replace()`], [`remove`], [`decode_all`]: what the root process does with it |
 
 #![no_std]
 #![warn(missing_docs)]
