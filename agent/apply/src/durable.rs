@@ -138,7 +138,12 @@ impl Temporary {
         point("fsync").and_then(|()| file.sync_all()).map_err(failed("sync", self.path()))
     }
 
-    fn commit(mut self) -> Result<(), WriteError> {
+    fn commit(self) -> Result<(), WriteError> {
+        let renamed = self.rename()?;
+        sync(&renamed.directory, &renamed.parent)
+    }
+
+    fn rename(mut self) -> Result<Temporary, WriteError> {
         let path = self.parent.join(&self.name);
         point("rename")
             .and_then(|()| {
@@ -147,7 +152,7 @@ impl Temporary {
             })
             .map_err(failed("replace", path))?;
         self.live = false;
-        sync(&self.directory, &self.parent)
+        Ok(self)
     }
 
     fn remove_left_over(&self) -> io::Result<()> {
@@ -170,6 +175,19 @@ impl Drop for Temporary {
 /// Replaces `path` by `content`.
 pub fn replace(path: &Path, content: &[u8], attributes: Attributes) -> Result<(), WriteError> {
     Staged::new(path, content, attributes)?.commit()
+}
+
+/// Writes several files of one directory, each whole and synced, and syncs the directory once.
+pub fn replace_all<'a>(
+    directory: &Path,
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    attributes: Attributes,
+) -> Result<(), WriteError> {
+    let mut last = None;
+    for (name, content) in files {
+        last = Some(Staged::new(&directory.join(name), content, attributes)?.0.rename()?);
+    }
+    last.map_or(Ok(()), |temporary| sync(&temporary.directory, &temporary.parent))
 }
 
 /// Removes a file. No file is no error.

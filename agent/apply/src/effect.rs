@@ -156,7 +156,7 @@ impl Execution<'_> {
 
     /// A session may have begun between observation and the step that took the login away.
     fn end_once_more(&mut self) {
-        let people = &self.plan.ledger_before.people;
+        let people = &self.ledger.people;
         let leavers: Vec<Leaver> = self
             .plan
             .leaving

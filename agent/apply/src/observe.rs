@@ -12,12 +12,13 @@ pub use local::{LocalError, agent_uid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use hostward_accounts::{Database, Lookup};
 use hostward_plan::facts::Facts;
-use hostward_plan::ledger::Ledger;
+use hostward_plan::ledger::{Ledger, Person};
 
-use crate::processes::{Processes, exists};
-use crate::root::Root;
-use crate::sessions::{lingers, logind_user};
+use crate::processes::Processes;
+use crate::root::{DATABASE, Root};
+use crate::sessions::{LINGER, LOGIND_USERS};
 
 /// The group that every managed user is in.
 const HOSTWARD_USERS: &str = "hostward-users";
@@ -57,9 +58,39 @@ fn running(root: &Root, ledger: &Ledger, local_uids: &BTreeSet<u32>) -> BTreeSet
         return uids;
     }
     let mut running = Processes::new(root.path("/proc")).running(&uids);
-    let has_session = |uid: u32, name: &str| exists(&logind_user(root, uid)) || lingers(root, name);
-    running.extend(people().filter(|(uid, p)| has_session(**uid, &p.name)).map(|(uid, _)| *uid));
+    let sessions = entries(root, LOGIND_USERS);
+    let lingering = entries(root, LINGER);
+    if !sessions.is_empty() || !lingering.is_empty() {
+        let has_session = |uid: u32, person: &Person| {
+            sessions.contains(&uid.to_string()) || lingering.contains(&person.name)
+        };
+        running.extend(people().filter(|(uid, p)| has_session(**uid, p)).map(|(uid, _)| *uid));
+    }
     running
+}
+
+/// Names in a directory that need not exist.
+fn entries(root: &Root, path: &str) -> BTreeSet<String> {
+    std::fs::read_dir(root.path(path))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+/// Which of `uids` nobody has now: no local account, and nobody who is served. `None` where that cannot be told.
+pub fn unclaimed(root: &Root, uids: &BTreeSet<u32>) -> Option<BTreeSet<u32>> {
+    let local: BTreeSet<u32> = local::users(root).ok()?.into_iter().map(|user| user.uid).collect();
+    let mut uids: BTreeSet<u32> = uids.difference(&local).copied().collect();
+    let file = match std::fs::read(root.path(DATABASE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some(uids),
+        Err(_) => return None,
+    };
+    let database = hostward_accounts::body(&file).and_then(|body| Database::new(body).ok())?;
+    uids.retain(|uid| matches!(database.user_by_uid(*uid), Lookup::NotFound));
+    Some(uids)
 }
 
 /// Homes of people who left that are still there and still theirs.

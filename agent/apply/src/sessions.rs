@@ -11,6 +11,10 @@ use crate::processes::{Process, Processes, await_ends, belonging, exists, own_pi
 use crate::root::Root;
 use rustix::process::Signal;
 
+/// Where logind keeps who has a session, by uid.
+pub const LOGIND_USERS: &str = "/run/systemd/users";
+/// Where logind keeps who lingers, by name.
+pub const LINGER: &str = "/var/lib/systemd/linger";
 /// How long sessions may take to close on their own.
 const GRACE: Duration = Duration::from_millis(300);
 /// How long the killing may go on against processes that start others.
@@ -126,7 +130,7 @@ fn stop_lingering(root: &Root, leaver: &Leaver) {
     if leaver.name.is_empty() || leaver.name.contains('/') || leaver.name.starts_with('.') {
         return;
     }
-    let file = root.path("/var/lib/systemd/linger").join(&leaver.name);
+    let file = root.path(LINGER).join(&leaver.name);
     if !exists(&file) {
         return;
     }
@@ -140,17 +144,9 @@ fn stop_lingering(root: &Root, leaver: &Leaver) {
     }
 }
 
-/// Where logind keeps what it knows of a user with a session.
-pub fn logind_user(root: &Root, uid: u32) -> std::path::PathBuf {
-    root.path("/run/systemd/users").join(uid.to_string())
-}
-
-/// Whether a user with this name lingers.
-pub fn lingers(root: &Root, name: &str) -> bool {
-    !name.is_empty()
-        && !name.contains('/')
-        && !name.starts_with('.')
-        && exists(&root.path("/var/lib/systemd/linger").join(name))
+/// Where logind keeps what it knows of one user.
+fn logind_user(root: &Root, uid: u32) -> std::path::PathBuf {
+    root.path(LOGIND_USERS).join(uid.to_string())
 }
 
 fn survivors(leaver: &Leaver, left: usize) -> Finding {

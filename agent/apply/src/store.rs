@@ -82,15 +82,9 @@ impl Store {
         })?;
         durable::directory(&self.directory, 0o700)?;
         durable::directory(&self.directory.join("targets"), 0o700)?;
-        for document in documents {
-            if self.target(&document.sha256, document.bytes.len() as u64).is_none() {
-                durable::replace(
-                    &self.target_path(&document.sha256),
-                    &document.bytes,
-                    Attributes::root(0o400),
-                )?;
-            }
-        }
+        let is_new = |d: &&Document| self.target(&d.sha256, d.bytes.len() as u64).is_none();
+        let new = documents.iter().filter(is_new).map(|d| (d.sha256.as_str(), d.bytes.as_slice()));
+        durable::replace_all(&self.directory.join("targets"), new, Attributes::root(0o400))?;
         durable::replace(&path, &bytes, Attributes::root(0o600))?;
         self.collect_garbage(committed);
         Ok(())

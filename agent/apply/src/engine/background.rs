@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use hostward_plan::facts::DatabaseFact;
 use hostward_plan::ledger::Ledger;
 use hostward_protocol::report::{Outcome, StepOutcome};
 
@@ -82,18 +81,9 @@ impl Engine {
             std::thread::sleep(engine.second_look);
             let _working = engine.working();
             // Whoever was let in again meanwhile, or whose uid is a local account's now, is left alone.
-            let Ok(facts) = observe::facts(&engine.root, Ledger::default()) else {
+            let Some(uids) = observe::unclaimed(&engine.root, &uids) else {
                 return;
             };
-            let mut uids = uids;
-            for user in &facts.local_users {
-                uids.remove(&user.uid);
-            }
-            if let DatabaseFact::Present(accounts) = &facts.database {
-                for user in &accounts.users {
-                    uids.remove(&user.uid);
-                }
-            }
             sessions::end_again(&engine.root, &uids);
         });
     }

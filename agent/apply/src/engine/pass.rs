@@ -175,7 +175,7 @@ impl Engine {
             Ok(prepared) => prepared,
             Err(finding) => return report::fail(report, "observe the host", finding),
         };
-        let Prepared { policy, facts, desired, plan } = prepared;
+        let Prepared { policy, facts, desired, mut plan } = prepared;
         report::describe(report, &policy, &desired);
         report.drift.clone_from(&plan.drift);
         if let Err(finding) = self.save_ledger(&facts.ledger, &plan.ledger_before) {
@@ -192,9 +192,13 @@ impl Engine {
             probe_is_served: is_served(plan.probe.as_deref(), &facts),
             local_uids: &local_uids,
         };
-        let mut ledger = plan.ledger_before.clone();
+        // A ledger of a large project is large: it is moved, and compared by the part that steps change.
+        let mut ledger = std::mem::take(&mut plan.ledger_before);
+        let before = (ledger.files.clone(), ledger.sshd_reload_due);
         let executed = effect::execute(&setting, &plan, &mut ledger);
-        if let Err(finding) = self.save_ledger(&plan.ledger_before, &ledger) {
+        if before != (ledger.files.clone(), ledger.sshd_reload_due)
+            && let Err(finding) = self.write_ledger(&ledger)
+        {
             report.warnings.push(finding);
         }
         report.steps.extend(executed.steps);
@@ -246,7 +250,11 @@ impl Engine {
         if before == after {
             return Ok(());
         }
-        state::write(&self.root.path(LEDGER), after, 0o600)
+        self.write_ledger(after)
+    }
+
+    pub(super) fn write_ledger(&self, ledger: &Ledger) -> Result<(), Finding> {
+        state::write(&self.root.path(LEDGER), ledger, 0o600)
             .map_err(|error| host("ledger-not-written", "`/var/lib/hostward/ledger.json`", &error))
     }
 }

@@ -25,7 +25,7 @@ impl Engine {
             .ok()
             .and_then(|trust| trust.membership().map(|membership| membership.project.clone()));
         let facts = self.facts()?;
-        let plan = hostward_plan::unenroll(&facts, now);
+        let mut plan = hostward_plan::unenroll(&facts, now);
         self.save_ledger(&facts.ledger, &plan.ledger_before)?;
         let local_uids = facts.local_users.iter().map(|user| user.uid).collect();
         let setting = Setting {
@@ -37,7 +37,7 @@ impl Engine {
             probe_is_served: matches!(facts.database, DatabaseFact::Present(_)),
             local_uids: &local_uids,
         };
-        let mut ledger = plan.ledger_before.clone();
+        let mut ledger = std::mem::take(&mut plan.ledger_before);
         let executed = effect::execute(&setting, &plan, &mut ledger);
         report.steps = executed.steps;
         report.warnings = executed.warnings;
@@ -46,7 +46,7 @@ impl Engine {
         if report.is_whole() {
             self.forget().map_err(|error| host("unenroll-incomplete", "`/var/lib/hostward`", &error))?;
         } else {
-            self.save_ledger(&plan.ledger_before, &ledger)?;
+            self.write_ledger(&ledger)?;
         }
         Ok(ApplyReply::Report(Box::new(report)))
     }
