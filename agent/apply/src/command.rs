@@ -1,4 +1,4 @@
-//! Runs the host's own programs: fixed absolute paths, empty environment, bounded output, bounded time.
+//! Runs the host's own programs: fixed absolute paths, an environment of our own, bounded output, bounded time.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -88,6 +88,7 @@ pub fn run_in<A: AsRef<OsStr>>(
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("LC_ALL", "C")
+        .env("SYSTEMD_COLORS", "0")
         .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(stdout)
