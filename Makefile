@@ -31,7 +31,7 @@ MAINTAINER_SCRIPTS := $(addprefix packaging/debian/,preinst postinst prerm postr
 SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-glibc packaging/check-apply .ci/run \
 	tests/lab/src/lab/cleanup.sh tests/lab/src/host/start.sh tests/lab/src/image/build.sh tests/lab/src/image/finish.sh
 
-.PHONY: all demo lab lab-down test check bench package programs backend images setup apt clean-lab
+.PHONY: all fuzz demo lab lab-down test check bench package programs backend images setup apt clean-lab
 
 all: package
 
@@ -111,6 +111,25 @@ test: package backend images
 # Wants a machine that does nothing else.
 bench: package backend images
 	cargo run --locked --quiet --release --package hostward-bench
+
+# --- fuzzing -----------------------------------------------------------------------------------------------------
+
+FUZZ_SECONDS := 60
+CARGO_FUZZ := 0.13.2
+FUZZ := $(TOOLS)/cargo-fuzz-$(CARGO_FUZZ)
+
+$(FUZZ)/bin/cargo-fuzz:
+	cargo install --locked --quiet --root $(FUZZ) cargo-fuzz@$(CARGO_FUZZ)
+
+# Each target for FUZZ_SECONDS. What it finds is kept in target/fuzz. The sanitizers are not stable yet, hence the bootstrap.
+fuzz: export RUSTC_BOOTSTRAP = 1
+fuzz: export CARGO_TARGET_DIR = $(CURDIR)/target/fuzz
+fuzz: apt $(FUZZ)/bin/cargo-fuzz
+	for target in account_database policy entitlement; do \
+	    mkdir -p target/fuzz/corpus/$$target; \
+	    PATH="$$PWD/$(FUZZ)/bin:$$PATH" cargo fuzz run --fuzz-dir tests/fuzz $$target \
+	        target/fuzz/corpus/$$target tests/fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096; \
+	done
 
 # --- hosts to look at --------------------------------------------------------------------------------------------
 
