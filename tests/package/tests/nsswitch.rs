@@ -117,6 +117,38 @@ fn a_missing_line_is_added_and_goes_again() {
 }
 
 #[test]
+fn a_last_line_without_a_newline_counts_and_goes_back_to_the_byte() {
+    for (before, after) in [
+        (
+            "group: files\nshadow: files\npasswd: files",
+            "group: files hostward\nshadow: files hostward\npasswd: files hostward\n",
+        ),
+        (
+            "passwd: files\ngroup: files",
+            "passwd: files hostward\ngroup: files hostward\nshadow: files hostward # added by hostward\n",
+        ),
+    ] {
+        in_a_file(before, |file| {
+            assert_eq!(edit("add", file), CHANGED);
+            let added = fs::read_to_string(file).expect("a file");
+            assert!(
+                added.starts_with(after) && added[after.len()..].starts_with("# added by hostward: "),
+                "{added}"
+            );
+            assert_eq!(edit("add", file), UNCHANGED);
+            assert_eq!(edit("remove", file), CHANGED);
+            assert_eq!(fs::read_to_string(file).expect("a file"), before);
+            assert_eq!(edit("remove", file), UNCHANGED);
+        });
+    }
+    // Somebody else's last line is left as it is.
+    in_a_file("passwd: files\ngroup: files\nshadow: files\nhosts: files dns", |file| {
+        assert_eq!(edit("add", file), CHANGED);
+        assert!(fs::read_to_string(file).expect("a file").ends_with("\nhosts: files dns"));
+    });
+}
+
+#[test]
 fn a_missing_file_is_made_and_goes_again() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("nsswitch.conf");
