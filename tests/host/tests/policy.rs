@@ -40,10 +40,10 @@ users = [
     '{"id": "x-shape", "name": "shape", "uid": "70115", "gid": 71001}',
 ]
 groups = [
-    '{"id": "g-docker", "name": "sudo", "gid": 71100, "members": []}',
-    '{"id": "g-zero", "name": "zerogroup", "gid": 0, "members": []}',
-    '{"id": "g-sudo", "name": "sudoers", "gid": 27, "members": []}',
-    '{"id": "g-ours", "name": "hostward-users", "gid": 71101, "members": []}',
+    '{"id": "g-docker", "name": "sudo", "gid": 71100, "members": ["u-alice"]}',
+    '{"id": "g-zero", "name": "zerogroup", "gid": 0, "members": ["u-alice"]}',
+    '{"id": "g-sudo", "name": "sudoers", "gid": 27, "members": ["u-alice"]}',
+    '{"id": "g-ours", "name": "hostward-users", "gid": 71101, "members": ["u-alice"]}',
     '{"id": "g-evil", "name": "evil", "gid": 71102, "members": ["x-root", "x-daemon", "x-option", "x-colon", "x-long", "x-zero", "x-low", "x-nobody", "x-dynamic", "x-local", "x-subuid", "x-home", "x-dots", "x-shell", "x-gecos", "x-twin1", "x-twin2", "x-shape"]}',
 ]
 grants = [
@@ -98,7 +98,8 @@ fn is_about(finding: &Finding, word: &str) -> bool {
 fn hostile_entries_are_refused_one_by_one_and_the_rest_is_in_force(release: Release) {
     let lab = new_lab();
     let grant = "entitlements = [\"look\", \"x-newline\", \"x-relative\", \"x-raw\", \"x-slash\", \"x-wildcard\", \"x-backslash\"]";
-    let fixture = Fixture::on(&lab, release).boot();
+    let team = edited(TEAM, "[users.alice]\n", "[users.alice]\nid = \"u-alice\"\n");
+    let fixture = Fixture::on(&lab, release).team(&team).boot();
     let host = &fixture.host;
     host.must("useradd --uid 4711 localuser; echo localuser:100000:65536 >>/etc/subuid");
     let local_before = host.ok("cat /etc/passwd /etc/group /etc/shadow");
@@ -118,7 +119,6 @@ fn hostile_entries_are_refused_one_by_one_and_the_rest_is_in_force(release: Rele
             "groups = [\n",
             "groups = [\n    '{\"id\": \"g-alice\", \"name\": \"tools\", \"gid\": 71103, \"members\": [\"u-alice\"]}',\n",
         );
-        let team = edited(team, "[users.alice]\n", "[users.alice]\nid = \"u-alice\"\n");
         format!("{team}\n{hostile}")
     });
 
@@ -175,7 +175,7 @@ fn hostile_entries_are_refused_one_by_one_and_the_rest_is_in_force(release: Rele
         if told { Ok(()) } else { Err(format!("{} reports", reports.len())) }
     });
     // And what was mended is mended.
-    fixture.change_team(|_| TEAM.to_owned());
+    fixture.change_team(|_| team.clone());
     assert_eq!(fixture.report().refusals, []);
     assert_eq!(fixture.hostward("status").status, 0, "{}", fixture.hostward("status"));
 }
@@ -195,7 +195,9 @@ fn everything_goes_on_while_the_backend_is_down(release: Release) {
     let session = fixture.session("alice", hostward_host_tests::Terminal::Yes, "true");
     fixture.backend.stop();
     let mut session = session;
-    fixture.wait_for_agent(SOON, "a problem", |status| status.problem.is_some());
+    fixture.wait_for_agent(SOON, "a problem", |status| {
+        status.problem.as_ref().is_some_and(|finding| finding.code == "backend-connection-refused")
+    });
     let status = fixture.hostward("status");
     assert_eq!(status.status, 1, "{status}");
     assert!(
