@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use hostward_protocol::local::{ApplyReply, ApplyRequest, MAX_REPLY_LEN, MAX_REQUEST_LEN};
+use serde::Deserialize;
 
 /// How long a peer may take to send its request, and to take the reply.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -40,12 +41,20 @@ pub fn read(mut stream: &UnixStream) -> Result<ApplyRequest, ExchangeError> {
         let n = stream.read(&mut part)?;
         line.extend_from_slice(&part[..n]);
         if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
-            return serde_json::from_slice(&line[..end]).map_err(|_| ExchangeError::Unknown);
+            return parse(&line[..end]).ok_or(ExchangeError::Unknown);
         }
         if n == 0 || line.len() as u64 >= MAX_REQUEST_LEN {
             return Err(ExchangeError::Length);
         }
     }
+}
+
+/// The request, where there is nothing beside it: serde lets members pass by a request that has none of its own.
+fn parse(line: &[u8]) -> Option<ApplyRequest> {
+    let value: serde_json::Value = serde_json::from_slice(line).ok()?;
+    let request = ApplyRequest::deserialize(&value).ok()?;
+    let again = serde_json::to_value(&request).ok()?;
+    (again == value).then_some(request)
 }
 
 /// Writes the reply.
@@ -68,4 +77,17 @@ pub fn write(mut stream: &UnixStream, reply: &ApplyReply) -> Result<(), Exchange
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_with_anything_beside_it_is_none() {
+        assert_eq!(parse(br#" {"request": "admit"} "#), Some(ApplyRequest::Admit));
+        for line in [&br#"{"request":"admit","pin":"0"}"#[..], b"[]", b"{}", b"", br#"{"request":"shell"}"#] {
+            assert_eq!(parse(line), None, "{}", String::from_utf8_lossy(line));
+        }
+    }
 }
