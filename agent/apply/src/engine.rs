@@ -23,7 +23,9 @@ use crate::durable::{self, WriteError};
 use crate::enrollment;
 use crate::finding::{chain, finding};
 use crate::observe::{self, LocalError};
-use crate::root::{DATABASE, LEDGER, LOCK, REPORT, RUN, Root, SSHD_CONFIG, STATUS, TAKEN_TOKEN, TRUST};
+use crate::root::{
+    DATABASE, LEDGER, LOCK, REPORT, RUN, Root, SSHD_CONFIG, STATUS, TAKEN_TOKEN, TRUST, UNTOLD,
+};
 use background::Background;
 
 /// When the second look for processes of people who left is taken: by then what was being started has started.
@@ -144,7 +146,7 @@ fn lock(root: &Root) -> std::io::Result<File> {
 /// Removes temporary files and scratch directories of a process that was killed.
 fn sweep(root: &Root) {
     let files = ManagedFile::ALL.map(ManagedFile::path);
-    let others = [SSHD_CONFIG, LEDGER, REPORT, STATUS, TRUST, TAKEN_TOKEN];
+    let others = [SSHD_CONFIG, LEDGER, REPORT, STATUS, TRUST, TAKEN_TOKEN, UNTOLD];
     for path in files.into_iter().chain(others) {
         durable::sweep(&root.path(path));
     }

@@ -24,5 +24,6 @@ pub mod sessions;
 pub mod state;
 pub mod store;
 pub mod trust;
+mod untold;
 
 pub use root::Root;

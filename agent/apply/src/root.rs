@@ -24,6 +24,8 @@ pub const LEDGER: &str = "/var/lib/hostward/ledger.json";
 pub const STATUS: &str = "/var/lib/hostward/status.json";
 /// The last report.
 pub const REPORT: &str = "/var/lib/hostward/report.json";
+/// What was found and done since the agent last had a report.
+pub const UNTOLD: &str = "/var/lib/hostward/untold.json";
 /// CA and KRL.
 pub const SSH: &str = "/var/lib/hostward/ssh";
 /// Homes of former users.

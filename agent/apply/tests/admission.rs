@@ -522,3 +522,20 @@ fn during_an_outage_everything_goes_on_until_the_operator_wants_a_lock() {
     assert!(!host.read("/etc/sudoers.d/hostward").contains("/usr/bin/id"), "nobody has sudo");
     assert!(host.users().iter().all(|user| user.principals.is_empty()), "nobody gets in");
 }
+
+#[test]
+fn an_offer_that_expired_while_it_was_in_force_is_an_outage_and_no_refusal() {
+    let mut repository = Repository::new(only_alice());
+    let expires = Utc::now() + TimeDelta::seconds(3);
+    repository.role(Role::Timestamp).expires = expires;
+    let host = Host::applied(&repository);
+    // The library reads the clock itself.
+    while Utc::now() <= expires + TimeDelta::seconds(1) {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    host.offer(&repository);
+    let report = host.admit();
+    assert_eq!(report.admission, None);
+    assert_eq!(report.policy.unwrap().staleness, Staleness::Stale);
+    assert_eq!(host.names(), ["alice"]);
+}

@@ -25,6 +25,7 @@ use crate::root::{DATABASE, LEDGER, RUN};
 use crate::state;
 use crate::store::{Committed, Document, Store};
 use crate::trust::{self, Anchor, Pin, Source, Trust};
+use crate::untold;
 
 /// Everything that a plan is made of.
 pub(super) struct Prepared {
@@ -66,7 +67,10 @@ impl Engine {
         self.save(report, source)
     }
 
-    fn save(&self, report: Report, trust: Option<Source>) -> Report {
+    fn save(&self, mut report: Report, trust: Option<Source>) -> Report {
+        if let Err(error) = untold::keep_or_tell(&self.root, &mut report) {
+            log::warn!("{}", chain(&error));
+        }
         if let Err(error) = report::save(&self.root, &report, trust.map(Source::word)) {
             log::error!("{}", chain(&error));
         }
@@ -86,6 +90,8 @@ impl Engine {
         if cause == Cause::Admission {
             match self.admit(config, trust) {
                 Ok(policy) => return Some(policy),
+                // An outage is told by how stale the policy is; nobody refused anything.
+                Err(Refusal::Expired(_)) if self.offers_what_is_committed() => {}
                 Err(refusal) => {
                     log::warn!("{}", chain(&refusal));
                     report.admission = Some(refusal.finding());
@@ -96,6 +102,14 @@ impl Engine {
             report.admission.get_or_insert(finding);
             None
         })
+    }
+
+    fn offers_what_is_committed(&self) -> bool {
+        let offered = Inbox::open(&self.root, self.agent_uid).and_then(|inbox| inbox.read("timestamp.json"));
+        match (offered, Store::new(&self.root).load()) {
+            (Ok(offered), Ok(Some(committed))) => offered == committed.timestamp.as_bytes(),
+            _ => false,
+        }
     }
 
     fn admit(&self, config: &Config, mut trust: Trust) -> Result<Policy, Refusal> {
@@ -270,13 +284,7 @@ fn read(committed: &Committed, documents: &[Document]) -> Result<Policy, PolicyE
 }
 
 fn sshd_demands(desired: &Desired, facts: &Facts) -> (Authentication, Admission) {
-    let authentication = if desired.settings.certificate_only {
-        Authentication::CertificateOnly
-    } else {
-        Authentication::CertificateToo
-    };
-    let restricted = facts.sshd.as_ref().is_some_and(|sshd| sshd.restricts_logins);
-    (authentication, if restricted { Admission::Restricted } else { Admission::Open })
+    (Authentication::of(desired), facts.sshd.as_ref().map_or(Admission::Open, Admission::of))
 }
 
 fn is_served(probe: Option<&str>, facts: &Facts) -> bool {

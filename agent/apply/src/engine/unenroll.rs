@@ -13,7 +13,7 @@ use crate::durable::{self, WriteError};
 use crate::effect::{self, Setting};
 use crate::finding::host;
 use crate::report;
-use crate::root::{LEDGER, PRIVATE, REPORT, SSH, STATUS, TAKEN_TOKEN};
+use crate::root::{LEDGER, PRIVATE, REPORT, SSH, STATUS, TAKEN_TOKEN, UNTOLD};
 use crate::store::Store;
 use crate::trust::Trust;
 
@@ -58,6 +58,7 @@ impl Engine {
         Store::new(root).remove()?;
         Trust::remove(root)?;
         durable::remove(&root.path(REPORT))?;
+        durable::remove(&root.path(UNTOLD))?;
         durable::remove(&root.path(STATUS))?;
         durable::remove(&root.path(LEDGER))?;
         for directory in [SSH, PRIVATE] {
