@@ -25,7 +25,7 @@ use target::Target;
 /// What is to be done so that the host is as `desired`.
 pub fn plan(desired: &Desired, config: &Config, facts: &Facts, now: DateTime<Utc>) -> Plan {
     let target = Target::new(desired, config, facts);
-    let mut ledger = people::remember(desired, facts, now);
+    let mut ledger = people::remember(desired, Some(&target), facts, now);
     let homes = homes::due(desired, config, facts, &ledger, now);
     let mut steps = Steps::default();
 
@@ -53,7 +53,7 @@ pub fn plan(desired: &Desired, config: &Config, facts: &Facts, now: DateTime<Utc
 /// sshd's configuration goes after the accounts: as long as somebody could log in, certificate-only login holds.
 pub fn unenroll(facts: &Facts, now: DateTime<Utc>) -> Plan {
     let nobody = Desired::default();
-    let mut ledger = people::remember(&nobody, facts, now);
+    let mut ledger = people::remember(&nobody, None, facts, now);
     let mut steps = Steps::default();
     steps.remove(ManagedFile::Sudoers, facts);
     if facts.database != DatabaseFact::Absent {

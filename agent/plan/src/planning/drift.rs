@@ -1,6 +1,7 @@
 //! What was changed behind hostward's back.
 //!
-//! The ledger says what was written; a first installation, and a change of policy, are no drift.
+//! The ledger says what was written; a first installation, and a change of policy, are no drift. Nor is what is as it is
+//! to be: a kill between a rename and the ledger leaves it so.
 
 use hostward_protocol::report::{Finding, Responsible};
 
@@ -11,15 +12,16 @@ use crate::sshd::{self, MAIN_PATH};
 
 pub(super) fn find(target: &Target<'_>, facts: &Facts) -> Vec<Finding> {
     let mut drift: Vec<Finding> =
-        ManagedFile::ALL.into_iter().filter_map(|file| of_file(file, facts)).collect();
+        ManagedFile::ALL.into_iter().filter_map(|file| of_file(file, target, facts)).collect();
     drift.extend(of_main(target, facts));
     drift.extend(of_database(facts));
     drift
 }
 
-fn of_file(file: ManagedFile, facts: &Facts) -> Option<Finding> {
+fn of_file(file: ManagedFile, target: &Target<'_>, facts: &Facts) -> Option<Finding> {
     let written = facts.ledger.files.get(file.path())?;
     let (code, message) = match facts.files.get(&file) {
+        Some(fact) if target.is_met(file, fact) => return None,
         None => ("managed-file-removed", "it was removed"),
         Some(fact) if sha256_hex(&fact.content) != written.sha256 => {
             ("managed-file-changed", "its content was changed")

@@ -2,18 +2,29 @@
 
 use chrono::{DateTime, Utc};
 
+use super::target::Target;
 use crate::desired::Desired;
 use crate::facts::{DatabaseFact, Facts, ManagedFile};
-use crate::ledger::{DATABASE_PATH, Ledger, Person};
+use crate::ledger::{DATABASE_PATH, Ledger, Person, WrittenFile};
 use crate::sshd::{MAIN_PATH, has_block};
 
 /// The ledger with everybody who is about to be served, and with the moment at which others were found to have left.
-pub(super) fn remember(desired: &Desired, facts: &Facts, now: DateTime<Utc>) -> Ledger {
+pub(super) fn remember(
+    desired: &Desired,
+    target: Option<&Target<'_>>,
+    facts: &Facts,
+    now: DateTime<Utc>,
+) -> Ledger {
     let mut ledger = facts.ledger.clone();
     // What is not there any more is told as drift once; it is known again when it is written again.
     for file in ManagedFile::ALL {
-        if !facts.files.contains_key(&file) {
-            ledger.files.remove(file.path());
+        match (facts.files.get(&file), target) {
+            (None, _) => _ = ledger.files.remove(file.path()),
+            // A kill after it was written kept it from being known.
+            (Some(fact), Some(target)) if target.is_met(file, fact) => {
+                ledger.files.insert(file.path().into(), WrittenFile::of(&fact.content));
+            }
+            _ => {}
         }
     }
     if facts.database == DatabaseFact::Absent {

@@ -3,7 +3,7 @@
 use hostward_config::Config;
 
 use crate::desired::{Desired, KrlSpec};
-use crate::facts::Facts;
+use crate::facts::{Facts, FileFact, ManagedFile};
 use crate::sshd::{Admission, Authentication, drop_in};
 
 /// The managed files as they are to be; `None` for one that is not to be there.
@@ -39,6 +39,17 @@ impl<'a> Target<'a> {
             }
         });
         Target { sudoers: desired.sudoers.as_deref().filter(|_| config.sudo.manage), sshd }
+    }
+
+    /// Whether a file is as it is to be. Of the KRL that is not known here: its bytes are not the plan's.
+    pub(super) fn is_met(&self, file: ManagedFile, fact: &FileFact) -> bool {
+        let wanted = match file {
+            ManagedFile::Sudoers => self.sudoers,
+            ManagedFile::SshdDropIn => self.sshd.as_ref().map(|sshd| sshd.drop_in.as_str()),
+            ManagedFile::UserCa => self.sshd.as_ref().map(|sshd| sshd.user_ca),
+            ManagedFile::Krl => None,
+        };
+        wanted.is_some_and(|wanted| fact.attributes_ok && fact.content == wanted.as_bytes())
     }
 
     /// Somebody with whom the drop-in's effect can be seen.

@@ -228,6 +228,25 @@ fn a_kill_before_the_reload() {
     world.settle();
 }
 
+/// The ledger is written last: without it the files are as the plan left them, which nobody is to be blamed for.
+#[test]
+fn a_kill_before_the_ledger() {
+    let mut world = World::new().settled();
+    world.user_mut("u2")["status"] = json!("suspended");
+    world.entitlements[0]["commands"] = json!([{ "executable": "/usr/bin/true" }]);
+    let plan = world.plan();
+    assert!(!plan.steps.is_empty());
+    model::take_all(&plan, &mut world.facts);
+    world.facts.ledger = plan.ledger_before;
+    let next = world.plan();
+    assert_eq!((next.steps, next.drift), (Vec::new(), Vec::new()));
+    world.facts.ledger = next.ledger_before;
+
+    let sudoers = world.facts.files.get_mut(&ManagedFile::Sudoers).unwrap();
+    sudoers.content.extend_from_slice(b"ALL ALL=(ALL) ALL\n");
+    assert_eq!(world.plan().drift.len(), 1, "what somebody does to it afterwards is drift");
+}
+
 #[test]
 fn a_local_user_appears() {
     let mut world = World::new();
