@@ -50,6 +50,14 @@ impl Processes {
         self.pids().filter_map(|pid| self.one(pid)).collect()
     }
 
+    /// Whether anything of the user's is left in the slice of `uid`, in whatever pid namespace.
+    pub fn any_in_slice(&self, uid: u32) -> bool {
+        self.pids().any(|pid| {
+            let cgroup = std::fs::read(self.proc.join(pid.to_string()).join("cgroup"));
+            cgroup.is_ok_and(|bytes| slice_uid(&String::from_utf8_lossy(&bytes)) == Some(uid))
+        })
+    }
+
     /// Which of `uids` have a process, as far as a quick look tells.
     pub fn running(&self, uids: &BTreeSet<u32>) -> BTreeSet<u32> {
         use std::os::unix::fs::MetadataExt;
@@ -198,10 +206,14 @@ fn parse_status(text: &str) -> Option<[u32; 4]> {
     uids.try_into().ok()
 }
 
-/// The uid out of a component `user-UID.slice` of /proc/PID/cgroup.
+/// The uid out of a component `user-UID.slice` of /proc/PID/cgroup. systemd's own program that removes the user's
+/// runtime directory is there as well: killed, it would leave a failed unit behind.
 fn slice_uid(text: &str) -> Option<u32> {
-    text.split(['/', '\n'])
-        .find_map(|component| component.strip_prefix("user-")?.strip_suffix(".slice")?.parse().ok())
+    let mut components = text.split(['/', '\n']);
+    let uid = components
+        .find_map(|component| component.strip_prefix("user-")?.strip_suffix(".slice")?.parse().ok())?;
+    let helper = format!("user-runtime-dir@{uid}.service");
+    (components.next() != Some(&helper)).then_some(uid)
 }
 
 /// Our own pid.
@@ -268,6 +280,10 @@ mod tests {
         assert_eq!(parse_status("Uid:\t1\t2\t3\t4\nNSpid:\t42\t1\n"), None);
         assert_eq!(slice_uid("0::/user.slice/user-70001.slice/session-3.scope\n"), Some(70_001));
         assert_eq!(slice_uid("0::/system.slice/ssh.service\n"), None);
+        let helper = "0::/user.slice/user-70001.slice/user-runtime-dir@70001.service\n";
+        assert_eq!(slice_uid(helper), None);
+        let pretender = "0::/user.slice/user-7.slice/user@7.service/user-runtime-dir@7.service\n";
+        assert_eq!(slice_uid(pretender), Some(7));
     }
 
     #[test]

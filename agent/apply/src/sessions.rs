@@ -54,7 +54,8 @@ pub fn end(root: &Root, leavers: &[Leaver]) -> BTreeMap<u32, Result<usize, Findi
         before.iter().take(MAX_WAITS).filter_map(|process| processes.open(process).ok().flatten()).collect();
     await_ends(pidfds, GRACE);
     for leaver in with_session {
-        if exists(&logind_user(root, leaver.uid)) {
+        // It signals whatever is in the slice; what only tidies up after the user is better left to that.
+        if exists(&logind_user(root, leaver.uid)) && processes.any_in_slice(leaver.uid) {
             bus::logind(root, "KillUser", "ui", &[&leaver.uid.to_string(), "9"]);
         }
     }
