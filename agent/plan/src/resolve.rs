@@ -70,8 +70,14 @@ impl<'a> Resolution<'a> {
         );
         let members = accounts::members(&groups, &people);
         accounts::report_groups(&groups, &people, &members, &mut findings);
-        let has_members = |group: usize| members.get(group).is_some_and(|members| !members.is_empty());
-        let sudo = Sudo::read(&policy.entitlements, &grants, &groups, has_members, &host, &mut findings);
+        let uids = |group: usize| {
+            let positions = members.get(group).into_iter().flatten();
+            positions
+                .filter_map(|p| people.admitted.get(*p as usize))
+                .map(|person| person.uid.number())
+                .collect()
+        };
+        let sudo = Sudo::read(&policy.entitlements, &grants, &groups, uids, &host, &mut findings);
         Resolution { policy, host, horizon, staleness, groups, grants, people, members, sudo, findings }
     }
 

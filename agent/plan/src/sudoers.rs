@@ -14,7 +14,7 @@ mod path;
 mod raw;
 mod run_as;
 
-pub(crate) use file::{RuleSource, SudoersFile, line_changes, narrowed};
+pub(crate) use file::{RuleSource, SudoersFile, changes, narrowed};
 
 use hostward_protocol::document::{Arguments, Command, Entitlement, Entry};
 use hostward_protocol::report::Finding;

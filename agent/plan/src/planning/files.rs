@@ -9,7 +9,7 @@ use crate::facts::{Facts, FileFact, ManagedFile};
 use crate::ledger::sha256_hex;
 use crate::sshd::Authentication;
 use crate::step::Step;
-use crate::sudoers::{line_changes, narrowed};
+use crate::sudoers::{changes, narrowed};
 
 fn write(file: ManagedFile, content: &str) -> Step {
     Step::WriteFile { file, content: content.as_bytes().to_vec() }
@@ -142,7 +142,7 @@ pub(super) fn sudoers(target: &Target<'_>, facts: &Facts, steps: &mut Steps) {
         return;
     }
     let present = fact.map(|fact| String::from_utf8_lossy(&fact.content)).unwrap_or_default();
-    match line_changes(&present, wanted) {
+    match changes(&present, wanted) {
         (0, 0) => steps.narrow(write(FILE, wanted), "same rules"),
         (0, gone) => steps.narrow(write(FILE, wanted), rule_changes(0, gone)),
         (added, 0) => steps.widen(write(FILE, wanted), rule_changes(added, 0)),
@@ -155,5 +155,8 @@ pub(super) fn sudoers(target: &Target<'_>, facts: &Facts, steps: &mut Steps) {
 
 fn rule_changes(added: usize, gone: usize) -> String {
     let (sign, count) = if gone > 0 { ('-', gone) } else { ('+', added) };
-    format!("{sign}{count} {}", if count == 1 { "line" } else { "lines" })
+    format!(
+        "{sign}{count} {}",
+        if count == 1 { "member, rule or setting" } else { "members, rules and settings" }
+    )
 }

@@ -1,6 +1,6 @@
 //! Which sudo rules the grants give here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hostward_protocol::document::{self, Entry};
 
@@ -20,12 +20,12 @@ pub(crate) struct Sudo<'a> {
 }
 
 impl<'a> Sudo<'a> {
-    /// `has_members` says of a group (by index) whether somebody in it may log in here.
+    /// `members` are the uids of a group (by index) who may log in here.
     pub(crate) fn read(
         entitlements: &'a [Entry<document::Entitlement>],
         grants: &[GrantEntry<'a>],
         groups: &Groups<'a>,
-        has_members: impl Fn(usize) -> bool,
+        members: impl Fn(usize) -> BTreeSet<u32>,
         host: &Host<'_>,
         findings: &mut Findings,
     ) -> Self {
@@ -45,7 +45,11 @@ impl<'a> Sudo<'a> {
         let dialects = Dialects { installed: &host.facts.sudo, allow_raw: host.config.sudo.allow_raw };
         for GrantEntry { document: grant, state } in grants {
             let GrantState::InForce(group) = *state else { continue };
-            if grant.entitlements.is_empty() || !has_members(group) {
+            if grant.entitlements.is_empty() {
+                continue;
+            }
+            let members = members(group);
+            if members.is_empty() {
                 continue;
             }
             let Some(group) = groups.entries.get(group) else { continue };
@@ -64,7 +68,7 @@ impl<'a> Sudo<'a> {
                 sudo.expressed.entry(&found.name).or_insert_with(|| express(found, dialects));
                 let source =
                     RuleSource { gid: gid.number(), group: group_name.as_str(), entitlement: &found.name };
-                sudo.file.add(source, &grant.id);
+                sudo.file.add(source, &grant.id, members.clone());
             }
         }
         for expressed in sudo.expressed.values() {

@@ -16,15 +16,21 @@ pub(crate) struct RuleSource<'a> {
     pub(crate) entitlement: &'a str,
 }
 
+/// Uids in one alias, and aliases in one rule: sudo-rs reads lists of at most 127 items.
+const CHUNK: usize = 100;
+
 /// The rules of this host.
 #[derive(Debug, Default)]
 pub(crate) struct SudoersFile<'a> {
     /// Entitlement by name, with the ids of the grants that give it, by who gets it.
     blocks: BTreeMap<RuleSource<'a>, BTreeSet<&'a str>>,
+    /// Uids of the members who may log in here, by the gid of the group.
+    members: BTreeMap<u32, BTreeSet<u32>>,
 }
 
 impl<'a> SudoersFile<'a> {
-    pub(crate) fn add(&mut self, source: RuleSource<'a>, grant: &'a str) {
+    pub(crate) fn add(&mut self, source: RuleSource<'a>, grant: &'a str, members: BTreeSet<u32>) {
+        self.members.insert(source.gid, members);
         self.blocks.entry(source).or_default().insert(grant);
     }
 
@@ -45,15 +51,24 @@ impl<'a> SudoersFile<'a> {
         }
         let mut has_rules = false;
         let mut seen = HashSet::new();
+        let mut named = BTreeSet::new();
         for (source, grants) in &self.blocks {
             let Some(expressed) = expressed.get(source.entitlement) else { continue };
+            let aliases = Aliases::of(source.gid, self.members.get(&source.gid));
             let rules: Vec<String> = expressed
                 .rules
                 .iter()
-                .map(|rule| format!("%#{} ALL={rule}", source.gid))
+                .flat_map(|rule| aliases.users().map(move |users| format!("{users} ALL={rule}")))
                 .filter(|line| seen.insert(line.clone()))
                 .collect();
-            has_rules |= !rules.is_empty();
+            if rules.is_empty() {
+                continue;
+            }
+            has_rules = true;
+            if named.insert(source.gid) {
+                let title = format!("members of group `{}` who may log in here", comment(source.group));
+                push_block(&mut text, &title, aliases.definitions().iter().collect());
+            }
             let grants: Vec<String> = grants.iter().map(|grant| format!("`{}`", comment(grant))).collect();
             let title = format!(
                 "group `{}`, entitlement `{}`, by grant {}",
@@ -66,6 +81,43 @@ impl<'a> SudoersFile<'a> {
         has_rules.then_some(text)
     }
 }
+
+/// The people of a group, as aliases of uids.
+///
+/// Not `%#gid`: sudo believes the groups that a process carries, and those outlive membership. A session opened
+/// before, or a set-group-ID file that somebody left behind, would go on satisfying such a rule.
+struct Aliases {
+    gid: u32,
+    chunks: Vec<Vec<u32>>,
+}
+
+impl Aliases {
+    fn of(gid: u32, members: Option<&BTreeSet<u32>>) -> Self {
+        let members: Vec<u32> = members.into_iter().flatten().copied().collect();
+        Aliases { gid, chunks: members.chunks(CHUNK).map(<[u32]>::to_vec).collect() }
+    }
+
+    fn name(&self, chunk: usize) -> String {
+        format!("{USERS}{}_{chunk}", self.gid)
+    }
+
+    fn definitions(&self) -> Vec<String> {
+        let define = |(chunk, uids): (usize, &Vec<u32>)| {
+            let uids: Vec<String> = uids.iter().map(|uid| format!("#{uid}")).collect();
+            format!("User_Alias {} = {}", self.name(chunk), uids.join(", "))
+        };
+        self.chunks.iter().enumerate().map(define).collect()
+    }
+
+    /// The user lists that together are everybody.
+    fn users(&self) -> impl Iterator<Item = String> {
+        let names: Vec<String> = (0..self.chunks.len()).map(|chunk| self.name(chunk)).collect();
+        names.chunks(CHUNK).map(|names| names.join(", ")).collect::<Vec<_>>().into_iter()
+    }
+}
+
+/// What aliases of users begin with; the gid and a number follow.
+const USERS: &str = "HOSTWARD_G";
 
 fn push_block(text: &mut String, title: &str, lines: Vec<&String>) {
     if lines.is_empty() {
@@ -83,30 +135,110 @@ fn comment(text: &str) -> String {
     shown(text).replace('\\', "/")
 }
 
-/// `desired` without whatever `present` does not have: what both give.
+/// What a file gives, apart from how it is divided into aliases.
+#[derive(Debug, Default)]
+struct Given<'t> {
+    /// Uids by the gid that their aliases are named after.
+    members: BTreeMap<&'t str, BTreeSet<u32>>,
+    /// Rules by that gid, without the user list.
+    rules: HashSet<(&'t str, &'t str)>,
+    /// Whatever else sudo heeds.
+    others: HashSet<&'t str>,
+}
+
+impl<'t> Given<'t> {
+    fn read(text: &'t str) -> Self {
+        let mut given = Given::default();
+        for line in text.lines().filter(|line| is_rule(line)) {
+            if let Some((gid, uids)) = members_of(line) {
+                given.members.entry(gid).or_default().extend(uids);
+            } else if let Some(rule) = rule_of(line) {
+                given.rules.insert(rule);
+            } else {
+                given.others.insert(line);
+            }
+        }
+        given
+    }
+
+    fn len_without(&self, other: &Given<'_>) -> usize {
+        let members = |gid: &str| other.members.get(gid);
+        let people: usize = self
+            .members
+            .iter()
+            .map(|(gid, uids)| {
+                uids.iter().filter(|uid| !members(gid).is_some_and(|m| m.contains(uid))).count()
+            })
+            .sum();
+        let rules = self.rules.iter().filter(|rule| !other.rules.contains(*rule)).count();
+        people + rules + self.others.iter().filter(|line| !other.others.contains(*line)).count()
+    }
+}
+
+/// `desired` without whatever `present` does not give.
 pub(crate) fn narrowed(present: &str, desired: &str) -> String {
-    let present: HashSet<&str> = present.lines().collect();
+    let present = Given::read(present);
     // An alias and its defaults stay together: the one without the other is an error, or nothing.
     let broken: HashSet<&str> =
-        desired.lines().filter(|line| !present.contains(line)).filter_map(alias_of).collect();
-    let keeps = |line: &&str| {
-        is_rule(line) && present.contains(line) && alias_of(line).is_none_or(|alias| !broken.contains(alias))
-    };
+        desired.lines().filter(|line| !present.others.contains(line)).filter_map(alias_of).collect();
+    let mut empty = HashSet::new();
     let mut text = String::from(HEADER);
     for block in desired.split("\n\n").skip(1) {
-        let kept: Vec<&str> = block.lines().filter(keeps).collect();
-        if let Some(title) = block.lines().next().filter(|_| !kept.is_empty()) {
+        let mut lines = block.lines();
+        let Some(title) = lines.next() else { continue };
+        let kept: Vec<String> = lines
+            .filter_map(|line| {
+                if let Some((gid, uids)) = members_of(line) {
+                    let (definition, _) = line.split_once(" = ")?;
+                    let had = present.members.get(gid);
+                    let uids: Vec<String> = uids
+                        .filter(|uid| had.is_some_and(|had| had.contains(uid)))
+                        .map(|uid| format!("#{uid}"))
+                        .collect();
+                    if uids.is_empty() {
+                        empty.insert(definition.strip_prefix("User_Alias ")?);
+                        return None;
+                    }
+                    return Some(format!("{definition} = {}", uids.join(", ")));
+                }
+                if let Some(rule) = rule_of(line) {
+                    let (users, rest) = line.split_once(" ALL=")?;
+                    let users: Vec<&str> = users.split(", ").filter(|user| !empty.contains(user)).collect();
+                    let keeps = present.rules.contains(&rule) && !users.is_empty();
+                    return keeps.then(|| format!("{} ALL={rest}", users.join(", ")));
+                }
+                let keeps = present.others.contains(line)
+                    && alias_of(line).is_none_or(|alias| !broken.contains(alias));
+                keeps.then(|| line.to_owned())
+            })
+            .collect();
+        if !kept.is_empty() {
             text.push_str(&format!("\n{title}\n{}\n", kept.join("\n")));
         }
     }
     text
 }
 
-/// How many lines that sudo heeds are in `desired` only, and in `present` only.
-pub(crate) fn line_changes(present: &str, desired: &str) -> (usize, usize) {
-    let old: HashSet<&str> = present.lines().filter(|line| is_rule(line)).collect();
-    let new: HashSet<&str> = desired.lines().filter(|line| is_rule(line)).collect();
-    (new.difference(&old).count(), old.difference(&new).count())
+/// How many members, rules and settings are in `desired` only, and in `present` only.
+pub(crate) fn changes(present: &str, desired: &str) -> (usize, usize) {
+    let (old, new) = (Given::read(present), Given::read(desired));
+    (new.len_without(&old), old.len_without(&new))
+}
+
+/// The gid and the uids of a line that defines an alias of users.
+fn members_of(line: &str) -> Option<(&str, impl Iterator<Item = u32>)> {
+    let (name, uids) = line.strip_prefix("User_Alias ")?.split_once(" = ")?;
+    let (gid, _) = name.strip_prefix(USERS)?.split_once('_')?;
+    Some((gid, uids.split(", ").filter_map(|uid| uid.strip_prefix('#')?.parse().ok())))
+}
+
+/// The gid and what is given, of a rule of ours.
+fn rule_of(line: &str) -> Option<(&str, &str)> {
+    let (users, rule) = line.split_once(" ALL=")?;
+    let gid = |user: &'_ str| Some(user.strip_prefix(USERS)?.split_once('_')?.0.len());
+    let len = gid(users.split(", ").next()?)?;
+    let gid = users.get(USERS.len()..USERS.len() + len)?;
+    Some((gid, rule))
 }
 
 /// Whether sudo heeds the line. `#include` and `#1000` are no comments.
@@ -124,15 +256,42 @@ fn alias_of(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    const DESIRED: &str = "\n# e\nCmnd_Alias HOSTWARD_A = /a\nDefaults!HOSTWARD_A env_keep += \"X\"\n\n\
+                           # m\nUser_Alias HOSTWARD_G1_0 = #11, #12\nUser_Alias HOSTWARD_G1_1 = #13\n\n\
+                           # g\nHOSTWARD_G1_0, HOSTWARD_G1_1 ALL=(root) /a\nHOSTWARD_G1_0, HOSTWARD_G1_1 ALL=(root) /b\n";
+
     #[test]
     fn narrowing_keeps_what_both_have() {
-        let desired = format!(
-            "{HEADER}\n# e\nCmnd_Alias HOSTWARD_A = /a\nDefaults!HOSTWARD_A env_keep += \"X\"\n\n# g\n%#1 ALL=(root) /a\n%#1 ALL=(root) /b\n"
+        let desired = format!("{HEADER}{DESIRED}");
+        let present = "User_Alias HOSTWARD_G1_0 = #10, #11\nHOSTWARD_G1_0 ALL=(root) /b\nALL ALL=(ALL) ALL\n\
+                       Defaults!HOSTWARD_A env_keep += \"X\"\n";
+        assert_eq!(
+            narrowed(present, &desired),
+            format!("{HEADER}\n# m\nUser_Alias HOSTWARD_G1_0 = #11\n\n# g\nHOSTWARD_G1_0 ALL=(root) /b\n")
         );
-        let present = "%#1 ALL=(root) /b\nALL ALL=(ALL) ALL\nDefaults!HOSTWARD_A env_keep += \"X\"\n";
-        assert_eq!(narrowed(present, &desired), format!("{HEADER}\n# g\n%#1 ALL=(root) /b\n"));
         assert_eq!(narrowed(&desired, &desired), desired);
         assert_eq!(narrowed("", &desired), HEADER);
-        assert_eq!(line_changes(present, &desired), (2, 1));
+        assert_eq!(changes(present, &desired), (4, 2));
+        assert_eq!(changes(&desired, &desired), (0, 0));
+    }
+
+    #[test]
+    fn another_division_into_aliases_is_no_change() {
+        let desired = format!("{HEADER}{DESIRED}");
+        let otherwise = desired
+            .replace("#11, #12\nUser_Alias HOSTWARD_G1_1 = #13", "#11\nUser_Alias HOSTWARD_G1_1 = #12, #13");
+        assert_eq!(changes(&otherwise, &desired), (0, 0));
+    }
+
+    #[test]
+    fn lists_stay_below_what_sudo_rs_reads() {
+        let members: BTreeSet<u32> = (70_000..90_500).collect();
+        let aliases = Aliases::of(7, Some(&members));
+        assert!(aliases.definitions().iter().all(|line| line.matches('#').count() <= CHUNK));
+        let users: Vec<String> = aliases.users().collect();
+        assert_eq!(users.len(), 3);
+        assert!(users.iter().all(|list| list.split(", ").count() <= CHUNK));
+        let text = format!("{}\n", aliases.definitions().join("\n"));
+        assert_eq!(Given::read(&text).members["7"], members);
     }
 }

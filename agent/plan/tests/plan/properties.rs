@@ -139,8 +139,30 @@ fn rights(facts: &Facts) -> BTreeSet<String> {
             rights.insert(format!("{word} {line}"));
         }
     };
-    lines(ManagedFile::Sudoers, "sudo");
     lines(ManagedFile::UserCa, "ca");
+    rights.extend(sudo_rights(facts));
+    rights
+}
+
+/// Who may run what as sudo reads the file: each rule for each uid in the aliases that it names, and whatever else
+/// is in force for everybody.
+fn sudo_rights(facts: &Facts) -> BTreeSet<String> {
+    let content = facts.files.get(&ManagedFile::Sudoers).map(|fact| String::from_utf8_lossy(&fact.content));
+    let content = content.unwrap_or_default();
+    let mut people: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut rights = BTreeSet::new();
+    for line in content.lines().filter(|line| !line.starts_with("# ") && !line.is_empty()) {
+        if let Some((alias, uids)) = line.strip_prefix("User_Alias ").and_then(|rest| rest.split_once(" = "))
+        {
+            people.insert(alias, uids.split(", ").collect());
+        } else if let Some((aliases, rule)) = line.split_once(" ALL=") {
+            for uid in aliases.split(", ").flat_map(|alias| &people[alias]) {
+                rights.insert(format!("sudo {uid} {rule}"));
+            }
+        } else {
+            rights.insert(format!("sudo {line}"));
+        }
+    }
     rights
 }
 
@@ -273,7 +295,7 @@ proptest! {
             .map_err(|error| TestCaseError::fail(error.to_string()))?;
         world.settle();
         for line in desired.sudoers.unwrap_or_default().lines() {
-            let is_ours = ["%#", "# ", "Cmnd_Alias HOSTWARD_", "Defaults!HOSTWARD_"].iter().any(|start| line.starts_with(start));
+            let is_ours = ["HOSTWARD_G", "User_Alias HOSTWARD_G", "# ", "Cmnd_Alias HOSTWARD_", "Defaults!HOSTWARD_"].iter().any(|start| line.starts_with(start));
             prop_assert!(is_ours || line.is_empty(), "{:?}", line);
         }
         let explained = hostward_plan::explain(&world.policy(), &world.config, &world.facts, world.now, t(0));
