@@ -190,6 +190,21 @@ impl Sudo<'_, '_> {
             let output = self.run("bob", line);
             assert!(!output.success() && output.stdout.is_empty(), "bob has no entitlement: {output}");
         }
+        // A group that a process carries from before, or from a set-group-ID file, gives nothing by itself.
+        for carries in [
+            "--reuid=70002 --regid=70002 --groups=70002,71001,71002",
+            "--reuid=70002 --regid=71002 --clear-groups",
+            "--reuid=daemon --regid=71002 --clear-groups",
+        ] {
+            let line = format!("cd /; setpriv {carries} {} -n /opt/t/any", self.program);
+            let output = self.fixture.host.run(&line);
+            assert!(!output.success() && output.stdout.is_empty(), "membership is over: {output}");
+        }
+        let alice = format!(
+            "cd /; setpriv --reuid=70001 --regid=70001 --clear-groups {} -n /opt/t/any",
+            self.program
+        );
+        assert_eq!(self.fixture.host.run(&alice).stdout, "0:0 unset\n", "the control");
         self.environment_holds();
     }
 
