@@ -63,6 +63,116 @@ const LINES: &[(&str, &str)] = &[
     ("passwd: files files", "passwd: files hostward files"),
 ];
 
+/// Actions of `files`: the line of this database before and after. What glibc does with the answers of each service is
+/// behind each: for who is in the files (F), in hostward (H), in neither (-), and in neither without a database (U).
+const ACTIONS: &[(&str, &str)] = &[
+    // F goes on to nis, H too, - and U are asked of nis.
+    (
+        "initgroups: files [SUCCESS=continue] nis",
+        "initgroups: files [SUCCESS=continue] hostward [SUCCESS=continue] nis",
+    ),
+    (
+        "initgroups:files[success=continue]nis",
+        "initgroups:files[success=continue] hostward[success=continue]nis",
+    ),
+    // As before, and U does not stop.
+    (
+        "initgroups: files [SUCCESS=continue UNAVAIL=return] nis",
+        "initgroups: files [SUCCESS=continue UNAVAIL=return] hostward [SUCCESS=continue] nis",
+    ),
+    (
+        "initgroups: files [!NOTFOUND=continue] nis",
+        "initgroups: files [!NOTFOUND=continue] hostward [!NOTFOUND=continue] nis",
+    ),
+    // With names and numbers the last answer counts: H ends with hostward's, F is what nis says, as before.
+    ("passwd: files [SUCCESS=continue] nis", "passwd: files [SUCCESS=continue] hostward nis"),
+    ("shadow: files [SUCCESS=continue] nis", "shadow: files [SUCCESS=continue] hostward nis"),
+    // F and H are merged with systemd's, - and U are asked of it.
+    ("group: files [SUCCESS=merge] systemd", "group: files [SUCCESS=merge] hostward [SUCCESS=merge] systemd"),
+    (
+        "group: files [SUCCESS=merge TRYAGAIN=return] systemd",
+        "group: files [SUCCESS=merge TRYAGAIN=return] hostward [SUCCESS=merge] systemd",
+    ),
+    (
+        "group: files[!NOTFOUND=return SUCCESS=merge]systemd",
+        "group: files[!NOTFOUND=return SUCCESS=merge] hostward[SUCCESS=merge]systemd",
+    ),
+    // F and H end, - and U are asked of sss: hostward must not stop at what only files was to stop at.
+    ("passwd: files [!NOTFOUND=return] sss", "passwd: files [!NOTFOUND=return] hostward sss"),
+    ("passwd: files [ !notfound = return ] sss", "passwd: files [ !notfound = return ] hostward sss"),
+    ("passwd: files [UNAVAIL=return] sss", "passwd: files [UNAVAIL=return] hostward sss"),
+    ("passwd: files [TRYAGAIN=return] sss", "passwd: files [TRYAGAIN=return] hostward sss"),
+    ("passwd: files[UNAVAIL=return]sss", "passwd: files[UNAVAIL=return] hostward[SUCCESS=return]sss"),
+    ("passwd: files [UNAVAIL=return]# sss", "passwd: files [UNAVAIL=return] hostward# sss"),
+    ("passwd: files [SUCCESS=return] sss", "passwd: files [SUCCESS=return] hostward sss"),
+    // The last word counts: - is asked of sss.
+    (
+        "passwd: files [NOTFOUND=return NOTFOUND=continue] sss",
+        "passwd: files [NOTFOUND=return NOTFOUND=continue] hostward sss",
+    ),
+    // F and H end, - ends too; sss was never asked for U and need not be.
+    ("passwd: files [NOTFOUND=return] sss", "passwd: files hostward [NOTFOUND=return] sss"),
+    ("passwd: files [!SUCCESS=return] sss", "passwd: files hostward [!SUCCESS=return] sss"),
+    ("passwd: files [!UNAVAIL=return] sss", "passwd: files hostward [!UNAVAIL=return] sss"),
+    (
+        "passwd: files [NOTFOUND=return UNAVAIL=return] sss",
+        "passwd: files hostward [NOTFOUND=return UNAVAIL=return] sss",
+    ),
+    // glibc reads nothing after the second list.
+    (
+        "passwd: files [UNAVAIL=return] [NOTFOUND=return] sss",
+        "passwd: files hostward [UNAVAIL=return] [NOTFOUND=return] sss",
+    ),
+];
+
+#[test]
+fn actions_mean_the_same_for_everybody_else() {
+    for (before, after) in ACTIONS {
+        let with = |line: &str| {
+            ["passwd: files hostward", "group: files hostward", "shadow: files hostward", line]
+                .iter()
+                .filter(|other| {
+                    line == **other || !line.starts_with(other.split_once(':').expect("a line").0)
+                })
+                .fold(String::new(), |text, line| text + line + "\n")
+        };
+        in_a_file(&with(before), |file| {
+            assert_eq!(edit("add", file), CHANGED, "{before}");
+            assert_eq!(fs::read_to_string(file).expect("a file"), with(after));
+            assert_eq!(edit("add", file), UNCHANGED, "{before}");
+            assert_eq!(edit("remove", file), CHANGED, "{before}");
+            assert_eq!(
+                fs::read_to_string(file).expect("a file"),
+                with(before).replace("files hostward", "files")
+            );
+        });
+    }
+}
+
+/// Whoever is found goes on, whoever is not ends: nothing in between can do both for others and be asked itself.
+#[test]
+fn actions_that_leave_no_place_stay_and_are_complained_of() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("nsswitch.conf");
+    let before = "passwd: files\ngroup: files [SUCCESS=merge NOTFOUND=return] sss\nshadow: files\n";
+    fs::write(&file, before).expect("a file");
+    let output = Command::new("sh")
+        .arg(workspace::root().join("packaging/nsswitch"))
+        .arg("add")
+        .arg(&file)
+        .output()
+        .expect("sh runs");
+    assert_eq!(output.status.code(), Some(CHANGED));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("the actions [SUCCESS=merge NOTFOUND=return] of group"), "{said}");
+    assert_eq!(
+        fs::read_to_string(&file).expect("a file"),
+        "passwd: files hostward\ngroup: files [SUCCESS=merge NOTFOUND=return] hostward sss\nshadow: files hostward\n"
+    );
+    assert_eq!(edit("remove", &file), CHANGED);
+    assert_eq!(fs::read_to_string(&file).expect("a file"), before);
+}
+
 #[test]
 fn hostward_follows_files_and_removal_restores_the_line() {
     for (before, after) in LINES {
