@@ -130,6 +130,7 @@ fn ready(root: &Root, config: &Config, trust: &Trust, token: EnrollmentToken) ->
 /// The enrollment ended: what was pending holds, or is forgotten, and the token is deleted. Done twice, it is done once.
 pub fn finish(root: &Root, outcome: &EnrollmentOutcome) -> Result<(), EnrollmentError> {
     let mut trust = Trust::load(root)?;
+    let before = trust.clone();
     match outcome {
         EnrollmentOutcome::Enrolled { .. } => {
             if let Some(mut membership) = trust.pending.take() {
@@ -139,24 +140,31 @@ pub fn finish(root: &Root, outcome: &EnrollmentOutcome) -> Result<(), Enrollment
         }
         EnrollmentOutcome::Refused { .. } => trust.pending = None,
     }
-    trust.spent_token = delete_from_etc(root);
-    trust.save(root)?;
+    trust.spent_token = delete_from_etc(root, trust.spent_token.take());
+    if trust != before {
+        trust.save(root)?;
+    }
     durable::remove(&root.path(TAKEN_TOKEN))?;
     Ok(())
 }
 
 /// Removes what is left of a taken token in /etc. Where that is not possible (a read-only /etc): its hash, so that
-/// it is not taken for a new one.
-fn delete_from_etc(root: &Root) -> Option<String> {
+/// it is not taken for a new one. `spent` is the hash of one that could not be removed earlier.
+fn delete_from_etc(root: &Root, spent: Option<String>) -> Option<String> {
     let demands = Demands { owner: 0, cap: hostward_protocol::token::MAX_TOKEN_LEN, forbidden_mode: 0o077 };
-    let left = distrust::read(&root.path(TOKEN), demands).ok()?;
-    let taken = distrust::read(&root.path(TAKEN_TOKEN), demands).ok()?;
-    if left != taken {
+    let left = match distrust::read(&root.path(TOKEN), demands) {
+        Ok(left) => left,
+        Err(ReadError::NotFound) => return None,
+        // It may be the one that was spent; of any other the hash says nothing.
+        Err(_) => return spent,
+    };
+    let hash = hex_sha256(&left);
+    let is_taken = distrust::read(&root.path(TAKEN_TOKEN), demands).is_ok_and(|taken| taken == left);
+    if !is_taken && spent.as_deref() != Some(&hash) {
         // Another one, put there meanwhile: it has its own turn.
         return None;
     }
-    durable::remove(&root.path(TOKEN)).err()?;
-    Some(hex_sha256(&left))
+    durable::remove(&root.path(TOKEN)).is_err().then_some(hash)
 }
 
 /// Whether what the store holds belongs to another enrollment than this one.

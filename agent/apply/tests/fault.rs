@@ -307,6 +307,17 @@ fn a_token_that_cannot_be_removed_is_not_taken_twice() {
     disarm();
     assert_eq!(reply, ApplyReply::Ok);
     assert!(matches!(read(), TokenState::Unusable(finding) if finding.code == "token-spent"));
+    // The agent did not get the reply and sends it again, twice; /etc is as read-only as before.
+    for _ in 0..2 {
+        let outcome = EnrollmentOutcome::Enrolled { host_id: "h1".into() };
+        let trust = host.read("/var/lib/hostward/trust.json");
+        arm(Some(Fault { at: 0, kind: Kind::FailOnce(30) }));
+        let reply = host.ask(&ApplyRequest::FinishEnrollment { outcome });
+        disarm();
+        assert_eq!(reply, ApplyReply::Ok);
+        assert_eq!(host.read("/var/lib/hostward/trust.json"), trust);
+        assert!(matches!(read(), TokenState::Unusable(finding) if finding.code == "token-spent"));
+    }
     std::fs::remove_file(host.path("/etc/hostward/enrollment.token")).unwrap();
     assert_eq!(read(), TokenState::Absent);
 }
