@@ -5,6 +5,7 @@
 
 mod coalesce;
 mod exchange;
+mod pace;
 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ use crate::command::timespec;
 use crate::engine::Engine;
 use crate::finding::chain;
 use coalesce::Admissions;
+use pace::Pace;
 
 /// How long nothing may be asked before the process ends.
 pub const IDLE: Duration = Duration::from_secs(30);
@@ -53,6 +55,8 @@ pub fn may_ask(peer: u32, agent: u32, request: &ApplyRequest) -> bool {
 struct Server {
     engine: Arc<Engine>,
     admissions: Admissions,
+    /// Of the agent's requests but admissions, which have their own.
+    pace: Pace,
     of_root: AtomicUsize,
     of_agent: AtomicUsize,
     last_end: Mutex<Instant>,
@@ -64,6 +68,7 @@ pub fn serve(engine: &Arc<Engine>, listener: &UnixListener, idle: Duration) -> R
     let server = Arc::new(Server {
         engine: Arc::clone(engine),
         admissions: Admissions::default(),
+        pace: Pace::default(),
         of_root: AtomicUsize::new(0),
         of_agent: AtomicUsize::new(0),
         last_end: Mutex::new(Instant::now()),
@@ -130,6 +135,9 @@ impl Server {
 
     fn exchange(&self, stream: UnixStream, peer: u32) -> Result<(), exchange::ExchangeError> {
         let request: ApplyRequest = exchange::read(&stream)?;
+        if peer != 0 && request != ApplyRequest::Admit {
+            std::thread::sleep(self.pace.turn(Instant::now()));
+        }
         if !may_ask(peer, self.engine.agent_uid(), &request) {
             return Err(exchange::ExchangeError::NotAllowed);
         }

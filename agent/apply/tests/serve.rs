@@ -172,6 +172,20 @@ fn requests_to_admit_share_admissions() {
 }
 
 #[test]
+fn the_agents_small_requests_are_spaced_out() {
+    let server = server();
+    let before = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(|| {
+                assert!(server.ask_as(AGENT, "{\"request\":\"read-token\"}\n").contains("\"absent\""))
+            });
+        }
+    });
+    assert!(before.elapsed() >= Duration::from_secs(1), "five in {:?}", before.elapsed());
+}
+
+#[test]
 fn an_idle_server_ends_by_itself() {
     let repository = Repository::new(alice_and_bob());
     let host = Host::of(&repository);

@@ -1,5 +1,5 @@
-//! At most one admission a second: the first at once, those that come while it runs or before the second is over
-//! share the next.
+//! A second of rest between admissions, however long they take: the first goes at once, those that come while it runs
+//! or before the second is over share the next.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use hostward_protocol::report::Responsible;
 
 use crate::finding::finding;
 
-/// The least time from one admission to the next.
+/// The least time from the end of one admission to the beginning of the next.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Admissions asked for.
@@ -28,8 +28,8 @@ struct State {
     joined: usize,
     /// One runs.
     runs: bool,
-    /// When the last one began.
-    began: Option<Instant>,
+    /// When the last one ended.
+    ended: Option<Instant>,
     /// Results that some still wait for, and how many.
     results: BTreeMap<u64, (Arc<ApplyReply>, usize)>,
 }
@@ -40,7 +40,7 @@ impl State {
         if self.runs {
             return None;
         }
-        let earliest = self.began.map_or(now, |began| began + INTERVAL);
+        let earliest = self.ended.map_or(now, |ended| ended + INTERVAL);
         Some(earliest.saturating_duration_since(now))
     }
 }
@@ -74,7 +74,6 @@ impl Admissions {
         state.open += 1;
         state.joined = 0;
         state.runs = true;
-        state.began = Some(Instant::now());
         drop(state);
         // Whatever happens in there, those who wait get an answer.
         let mut publish = Publish { admissions: self, own, followers, reply: None };
@@ -122,6 +121,7 @@ impl Drop for Publish<'_> {
         });
         let mut state = self.admissions.lock();
         state.runs = false;
+        state.ended = Some(Instant::now());
         if self.followers > 0 {
             state.results.insert(self.own, (reply, self.followers));
         }
@@ -136,14 +136,14 @@ mod tests {
     use std::sync::mpsc;
 
     #[test]
-    fn the_first_goes_at_once_and_the_next_a_second_after_it_began() {
+    fn the_first_goes_at_once_and_the_next_a_second_after_it_ended() {
         let now = Instant::now();
         let mut state = State::default();
         assert_eq!(state.wait(now), Some(Duration::ZERO));
-        state.began = Some(now);
         state.runs = true;
         assert_eq!(state.wait(now + Duration::from_secs(5)), None);
         state.runs = false;
+        state.ended = Some(now);
         assert_eq!(state.wait(now + Duration::from_millis(400)), Some(Duration::from_millis(600)));
         assert_eq!(state.wait(now + Duration::from_secs(1)), Some(Duration::ZERO));
     }
@@ -168,8 +168,6 @@ mod tests {
                 })
             });
             running.recv().expect("it started");
-            // The second may begin as if the first had begun long ago.
-            admissions.lock().began = None;
             let others: Vec<_> = (0..5).map(|_| scope.spawn(|| admissions.take_part(admit))).collect();
             while admissions.lock().joined < 5 {
                 std::thread::yield_now();
@@ -191,7 +189,7 @@ mod tests {
             admissions.take_part(|| panic!("on purpose"))
         }));
         assert!(panicked.is_err());
-        admissions.lock().began = None;
+        admissions.lock().ended = None;
         assert_eq!(*admissions.take_part(|| ApplyReply::Ok), ApplyReply::Ok);
     }
 }
