@@ -1,7 +1,7 @@
 //! One exchange over HTTPS.
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use hostward_config::Backend;
@@ -15,6 +15,9 @@ use crate::clock::http_date;
 const CONNECT: Duration = Duration::from_secs(15);
 /// How long a body may stand still.
 const STALL: Duration = Duration::from_secs(30);
+/// How long any body may take, and the slowest it may come beyond that: 128 kbit/s.
+const BODY: Duration = Duration::from_secs(60);
+const BYTES_PER_SECOND: u64 = 16 << 10;
 
 /// Makes exchanges. Connections are kept; certificates are read again after one did not verify.
 #[derive(Debug)]
@@ -71,6 +74,7 @@ pub struct Body {
     pub headers: HeaderMap,
     url: Url,
     response: reqwest::Response,
+    opened: Instant,
     left: u64,
     max_len: u64,
 }
@@ -117,7 +121,8 @@ impl Http {
         if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
             return Err(Fault::redirect(&url, &headers));
         }
-        let body = Body { status, headers, left: exchange.max_len, max_len: exchange.max_len, url, response };
+        let (max_len, opened) = (exchange.max_len, Instant::now());
+        let body = Body { status, headers, left: max_len, max_len, url, response, opened };
         if body.response.content_length().unwrap_or(0) > exchange.max_len {
             return Err(body.too_long());
         }
@@ -190,7 +195,14 @@ fn build(settings: &Backend) -> Result<reqwest::Client, Fault> {
 impl Body {
     /// The next piece of the body.
     pub async fn chunk(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Fault> {
-        let chunk = match tokio::time::timeout(STALL, self.response.chunk()).await {
+        let whole = body_time(self.max_len);
+        let left = whole.saturating_sub(self.opened.elapsed());
+        // A body that always has the next byte ready never runs into the timer.
+        if left.is_zero() {
+            return Err(Fault::too_slow(&self.url, whole));
+        }
+        let chunk = match tokio::time::timeout(left.min(STALL), self.response.chunk()).await {
+            Err(_) if left < STALL => return Err(Fault::too_slow(&self.url, whole)),
             Err(_) => return Err(Fault::timeout(&self.url, STALL)),
             Ok(Err(error)) => return Err(Fault::of(&self.url, &error)),
             Ok(Ok(chunk)) => chunk,
@@ -204,6 +216,11 @@ impl Body {
     fn too_long(&self) -> Fault {
         Fault::TooLong { url: self.url.to_string(), max: self.max_len }
     }
+}
+
+/// How long a body of at most `max_len` bytes may take from the answer's head to its last byte.
+fn body_time(max_len: u64) -> Duration {
+    BODY.saturating_add(Duration::from_secs(max_len / BYTES_PER_SECOND))
 }
 
 /// The backend's time as a header says it.
@@ -220,4 +237,49 @@ pub fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> 
     // By the backend's own clock where it tells it: this host's may be off.
     let now = date(headers).unwrap_or(now);
     Some((http_date(value)? - now).to_std().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body of which nothing ever comes, `age` after its head did.
+    fn body(age: Duration, stream: reqwest::Body) -> Body {
+        Body {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            url: Url::parse("https://b.example/targets/users.json").unwrap(),
+            response: http::Response::new(stream).into(),
+            opened: Instant::now().checked_sub(age).unwrap(),
+            left: 1 << 20,
+            max_len: 1 << 20,
+        }
+    }
+
+    #[test]
+    fn long_bodies_may_take_longer() {
+        assert_eq!(body_time(0), Duration::from_secs(60));
+        assert_eq!(body_time(16 << 20), Duration::from_secs(60 + 1024));
+        assert_eq!(body_time(u64::MAX).as_secs(), 60 + u64::MAX / BYTES_PER_SECOND);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_comes_a_byte_at_a_time_ends() {
+        let whole = body_time(1 << 20);
+        let endless =
+            || reqwest::Body::wrap_stream(futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>("x")));
+        let mut early = body(whole / 2, endless());
+        assert_eq!(early.chunk().await.unwrap().unwrap().as_ref(), b"x");
+        let late = body(whole, endless()).chunk().await.map(|_| ()).unwrap_err();
+        assert!(matches!(late, Fault::TooSlow { seconds: 124, .. }), "{late}");
+        assert!(late.to_string().contains("not whole within 124 s"), "{late}");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stands_still_ends_with_its_time() {
+        let never = futures_util::stream::pending::<Result<&'static str, std::io::Error>>();
+        let almost = body_time(1 << 20) - Duration::from_millis(1);
+        let late = body(almost, reqwest::Body::wrap_stream(never)).chunk().await.map(|_| ()).unwrap_err();
+        assert!(matches!(late, Fault::TooSlow { .. }), "{late}");
+    }
 }

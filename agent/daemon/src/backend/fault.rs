@@ -69,6 +69,14 @@ pub enum Fault {
         /// How long was waited.
         seconds: u64,
     },
+    /// The answer came, too slowly.
+    #[error("the answer of {url} was not whole within {seconds} s")]
+    TooSlow {
+        /// The URL.
+        url: String,
+        /// How long it might have taken.
+        seconds: u64,
+    },
     /// The certificate is signed by nobody that this host believes.
     #[error("the certificate of {host} is signed by an authority that this host does not know")]
     UnknownIssuer {
@@ -190,6 +198,10 @@ impl Fault {
         Fault::Timeout { url: url.to_string(), seconds: after.as_secs() }
     }
 
+    pub(super) fn too_slow(url: &Url, after: Duration) -> Self {
+        Fault::TooSlow { url: url.to_string(), seconds: after.as_secs() }
+    }
+
     pub(super) fn redirect(url: &Url, headers: &HeaderMap) -> Self {
         let to = headers.get(LOCATION).and_then(|v| v.to_str().ok());
         Fault::Redirect { url: url.to_string(), to: to.unwrap_or("?").chars().take(300).collect() }
@@ -236,7 +248,7 @@ impl Fault {
     /// Whether the connection ended, or something between here and there gave up waiting.
     pub fn is_cut(&self) -> bool {
         match self {
-            Fault::BrokenOff { .. } | Fault::Timeout { .. } => true,
+            Fault::BrokenOff { .. } | Fault::Timeout { .. } | Fault::TooSlow { .. } => true,
             Fault::Refused(refusal) => matches!(
                 refusal.status,
                 StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT

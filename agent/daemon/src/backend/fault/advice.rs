@@ -53,6 +53,11 @@ impl Fault {
                 Backend,
                 "see whether the backend is overloaded or a firewall drops the packets; it is tried again by itself",
             ),
+            Fault::TooSlow { .. } => (
+                "backend-too-slow",
+                Backend,
+                "see what slows the backend or the line to it down to less than 128 kbit/s; it is tried again by itself",
+            ),
             Fault::UnknownIssuer { .. } => (
                 "backend-certificate-unknown-issuer",
                 Operator,
