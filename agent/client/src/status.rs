@@ -1,9 +1,9 @@
 //! `hostward status`: what is in force, and what needs attention.
 
 use std::fmt::Write as _;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use hostward_protocol::local::{AgentStatus, EnrollmentState, HostStatus};
 use hostward_protocol::report::{Report, Staleness};
 use serde::Serialize;
@@ -12,6 +12,9 @@ use crate::cli::Format;
 use crate::command::{exit, print_json};
 use crate::{show, state};
 
+/// A pass comes every five minutes, and writes down that it came. Three of them missing are no coincidence.
+const OVERDUE: TimeDelta = TimeDelta::minutes(15);
+
 /// Everything that `hostward status` shows. Members that only root may read are absent for others.
 #[derive(Debug, Serialize)]
 struct Status {
@@ -19,16 +22,20 @@ struct Status {
     host: Option<HostStatus>,
     agent: Option<AgentStatus>,
     report: Option<Report>,
+    /// Passes should come by themselves, and the last ones left nothing written down.
+    overdue: bool,
 }
 
 /// Prints it.
 pub fn run(format: Format) -> anyhow::Result<ExitCode> {
     let root = nix::unistd::geteuid().is_root();
-    let status = Status::new(
+    let mut status = Status::new(
         state::host()?,
         if root { state::agent()? } else { None },
         if root { state::report()? } else { None },
     );
+    status.overdue =
+        status.host.as_ref().is_some_and(|host| is_overdue(host.at, Utc::now(), up())) && timer_runs();
     if format.json {
         print_json(&status)?;
     } else {
@@ -43,7 +50,7 @@ impl Status {
             Some(agent) => matches!(agent.enrollment, EnrollmentState::Enrolled { .. }),
             None => host.as_ref().is_some_and(|h| h.project.is_some()),
         };
-        Status { enrolled, host, agent, report }
+        Status { enrolled, host, agent, report, overdue: false }
     }
 
     fn needs_attention(&self) -> bool {
@@ -53,7 +60,7 @@ impl Status {
                 || h.refused > 0
                 || h.policy.as_ref().is_none_or(|p| p.staleness != Staleness::Fresh)
         });
-        !self.enrolled || host || self.agent.as_ref().is_some_and(|a| a.problem.is_some())
+        !self.enrolled || self.overdue || host || self.agent.as_ref().is_some_and(|a| a.problem.is_some())
     }
 
     fn text(&self, root: bool, now: DateTime<Utc>) -> String {
@@ -72,7 +79,7 @@ impl Status {
             text.push_str(&backend(agent, now));
         }
         if let Some(host) = &self.host {
-            text.push_str(&in_force(host, now));
+            text.push_str(&in_force(host, now, self.overdue));
         }
         if let Some(report) = &self.report {
             text.push_str(&show::findings("refused, the rest of the policy is in force:", &report.refusals));
@@ -130,7 +137,7 @@ fn backend(agent: &AgentStatus, now: DateTime<Utc>) -> String {
     text
 }
 
-fn in_force(host: &HostStatus, now: DateTime<Utc>) -> String {
+fn in_force(host: &HostStatus, now: DateTime<Utc>, overdue: bool) -> String {
     let mut text = String::new();
     match &host.policy {
         Some(policy) => _ = writeln!(text, "policy:       {}", show::policy(policy)),
@@ -147,7 +154,12 @@ fn in_force(host: &HostStatus, now: DateTime<Utc>) -> String {
         _ = writeln!(text, "trust:        {}", show::clean(how));
     }
     _ = writeln!(text, "users:        {} can log in", host.users);
-    _ = writeln!(text, "last pass:    {}", ago(host.at, now));
+    let hint = if overdue {
+        "; passes should come every 5 minutes: see `journalctl -u hostward-apply`, and whether /var/lib/hostward is full"
+    } else {
+        ""
+    };
+    _ = writeln!(text, "last pass:    {}{hint}", ago(host.at, now));
     if let Some(finding) = &host.admission {
         text.push_str("a newer policy is not in force:\n");
         text.push_str(&show::finding(finding));
@@ -157,6 +169,27 @@ fn in_force(host: &HostStatus, now: DateTime<Utc>) -> String {
         _ = writeln!(text, "refused:      {} entries of the policy", host.refused);
     }
     text
+}
+
+/// Whether too many passes are missing since the later of the last one and the boot, `up` ago.
+fn is_overdue(last: DateTime<Utc>, now: DateTime<Utc>, up: Option<TimeDelta>) -> bool {
+    let since = now - last;
+    up.map_or(since, |up| since.min(up)) > OVERDUE
+}
+
+/// How long this host has been up.
+fn up() -> Option<TimeDelta> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    TimeDelta::try_seconds(text.split('.').next()?.parse().ok()?)
+}
+
+/// Whether passes should come: an operator may have stopped them.
+fn timer_runs() -> bool {
+    Command::new("systemctl")
+        .args(["--quiet", "is-active", "hostward-drift.timer"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
@@ -207,5 +240,36 @@ mod tests {
         let text = Status::new(None, Some(agent(EnrollmentState::Clone { host_id: "h1".into() })), None)
             .text(true, at(0));
         assert!(text.contains("copy of host h1") && text.contains("enrolled anew"), "{text}");
+    }
+
+    #[test]
+    fn passes_that_do_not_come_are_told() {
+        let up = |minutes| Some(TimeDelta::minutes(minutes));
+        assert!(!is_overdue(at(0), at(15 * 60), up(1000)));
+        assert!(is_overdue(at(0), at(15 * 60 + 1), up(1000)));
+        assert!(is_overdue(at(0), at(15 * 60 + 1), None));
+        // It was off for the night, or its clock is wrong.
+        assert!(!is_overdue(at(0), at(10 * 3600), up(2)));
+        assert!(!is_overdue(at(3600), at(0), up(1000)));
+
+        let host = HostStatus {
+            at: at(0),
+            version: "1".into(),
+            project: Some("acme".into()),
+            policy: None,
+            trust: None,
+            users: 2,
+            refused: 0,
+            warnings: 0,
+            admission: None,
+            failures: Vec::new(),
+        };
+        let mut status = Status::new(Some(host), None, None);
+        let due = status.text(false, at(1800));
+        assert!(due.contains("last pass:") && !due.contains("journalctl"), "{due}");
+        status.overdue = true;
+        let text = status.text(false, at(1800));
+        assert!(text.contains("(30 min ago); passes should come every 5 minutes: see `journalctl"), "{text}");
+        assert!(status.needs_attention());
     }
 }
