@@ -59,6 +59,8 @@ pub struct Executed {
     pub homes: Vec<Fate>,
     /// Uids whose sessions ended, to be looked for once more.
     pub ended: BTreeSet<u32>,
+    /// How many users the account database holds, where a step replaced it.
+    pub served: Option<usize>,
 }
 
 /// What a step did: what there is to say of it, and what somebody should know besides.
@@ -93,10 +95,31 @@ struct Execution<'a> {
     executed: Executed,
     failed_narrowing: Option<String>,
     probe_is_served: bool,
-    /// Changes whose effect could not be looked at yet, with the number of their step.
-    sshd_changes: Vec<(usize, sshd::Change)>,
+    /// Changes whose effect was not looked at yet.
+    sshd_changes: Vec<Unverified>,
     sshd_failed: bool,
     sshd_changed: bool,
+}
+
+/// Whether sshd does what it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// It does.
+    AsToldTo,
+    /// It did not, and what it was before is in place again.
+    Undone,
+    /// Nobody is served yet whom it could be asked about.
+    Unknown,
+}
+
+/// A change of sshd's configuration that may have to be undone.
+#[derive(Debug)]
+struct Unverified {
+    /// Number of its step.
+    step: usize,
+    change: sshd::Change,
+    /// What the ledger said of the file before.
+    written: Option<WrittenFile>,
 }
 
 impl Execution<'_> {
@@ -107,6 +130,9 @@ impl Execution<'_> {
             if first.direction == Direction::Widen && !looked_again {
                 looked_again = true;
                 self.end_once_more();
+            }
+            if first.step == Step::ReloadSshd && self.verify_sshd() == Effect::Undone {
+                (self.sshd_failed, self.sshd_changed) = (true, false);
             }
             let leavers = leading_leavers(steps);
             let results = match self.reason_to_skip(first) {
@@ -126,7 +152,13 @@ impl Execution<'_> {
         if self.sshd_failed && !self.sshd_changed {
             self.ledger.sshd_reload_due = self.setting.reload_was_due;
         }
-        self.verify_sshd();
+        // Those that nobody could be asked about before the reload.
+        if self.verify_sshd() == Effect::Undone
+            && let Err(finding) = sshd::reload(self.setting.root)
+        {
+            self.ledger.sshd_reload_due = true;
+            self.executed.warnings.push(finding);
+        }
     }
 
     fn reason_to_skip(&self, step: &PlannedStep) -> Option<String> {
@@ -195,41 +227,41 @@ impl Execution<'_> {
         leavers.iter().filter(|leaver| !is_local(leaver.uid)).cloned().collect()
     }
 
-    /// Whether sshd does what it was told, once there is somebody to ask about; else all of it is undone.
-    fn verify_sshd(&mut self) {
-        let Some(probe) = self.plan.probe.as_deref() else { return };
-        if self.sshd_changes.is_empty() || !self.probe_is_served {
-            return;
-        }
-        let Some(problem) = sshd::effect(self.setting, probe).unwrap_or_else(Some) else { return };
+    /// Whether sshd does what it was told, if there is somebody to ask about; else all of it is undone. Asked once all
+    /// changes are made: the drop-in and the block that includes it have effect together.
+    fn verify_sshd(&mut self) -> Effect {
+        let Some(probe) = self.plan.probe.as_deref().filter(|_| self.probe_is_served) else {
+            return Effect::Unknown;
+        };
         let changes = std::mem::take(&mut self.sshd_changes);
-        for (step, change) in changes.iter().rev() {
+        if changes.is_empty() {
+            return Effect::AsToldTo;
+        }
+        let Some(problem) = sshd::effect(self.setting, probe).unwrap_or_else(Some) else {
+            return Effect::AsToldTo;
+        };
+        for Unverified { step, change, written } in changes.into_iter().rev() {
             let finding = change.undo().err().unwrap_or_else(|| problem.clone());
-            if let Some(step) = self.executed.steps.get_mut(*step) {
-                step.outcome = Outcome::Failed(finding);
+            if let Some(taken) = self.executed.steps.get_mut(step) {
+                taken.outcome = Outcome::Failed(finding);
             }
-            self.ledger.files.remove(change.name());
+            if let Some(planned) = self.plan.steps.get(step).filter(|p| p.direction == Direction::Narrow) {
+                self.failed_narrowing.get_or_insert(planned.step.to_string());
+            }
+            match written {
+                Some(written) => _ = self.ledger.files.insert(change.name().into(), written),
+                None => _ = self.ledger.files.remove(change.name()),
+            }
         }
-        if let Err(finding) = sshd::reload(self.setting.root) {
-            self.ledger.sshd_reload_due = true;
-            self.executed.warnings.push(finding);
-        }
+        Effect::Undone
     }
 
-    /// Notes a change, and looks at its effect at once where that is possible.
+    /// Notes a change, whose effect is looked at before sshd is made to read it where that is possible.
     fn sshd_change(&mut self, change: Result<sshd::Change, Finding>) -> Result<(), Finding> {
         let change = change.inspect_err(|_| self.sshd_failed = true)?;
-        if let (Some(probe), true) = (self.plan.probe.as_deref(), self.probe_is_served)
-            && let Some(problem) = sshd::effect(self.setting, probe).unwrap_or_else(Some)
-        {
-            self.sshd_failed = true;
-            change.undo()?;
-            return Err(problem);
-        }
+        let written = self.ledger.files.get(change.name()).cloned();
         self.sshd_changed = true;
-        if !self.probe_is_served {
-            self.sshd_changes.push((self.executed.steps.len(), change));
-        }
+        self.sshd_changes.push(Unverified { step: self.executed.steps.len(), change, written });
         Ok(())
     }
 
@@ -249,10 +281,12 @@ impl Execution<'_> {
                 return Ok(done);
             }
             Step::WriteKrl { spec, user_ca } => {
-                let content = krl::install(self.setting, spec, user_ca)?;
+                let krl::Installed { content, left_out } = krl::install(self.setting, spec, user_ca)?;
                 let mut written = WrittenFile::of(&content);
-                written.source_sha256 = Some(spec.source_sha256(user_ca));
+                // With something left out it is compiled again each time, so that it is said for as long as it is so.
+                written.source_sha256 = left_out.is_empty().then(|| spec.source_sha256(user_ca));
                 self.ledger.files.insert(ManagedFile::Krl.path().into(), written);
+                return Ok(Done { warnings: left_out, ..Done::default() });
             }
             Step::RemoveFile { file } => {
                 file::remove(root, *file)?;
@@ -273,6 +307,7 @@ impl Execution<'_> {
             }
             Step::ReplaceAccounts { accounts, .. } => {
                 let bytes = accounts::replace(root, accounts, self.setting.generation)?;
+                self.executed.served = Some(accounts.users.len());
                 self.ledger.files.insert(DATABASE_PATH.into(), WrittenFile::of(&bytes));
                 let probe = self.plan.probe.as_ref();
                 self.probe_is_served =
@@ -280,6 +315,7 @@ impl Execution<'_> {
             }
             Step::RemoveAccounts => {
                 accounts::remove(root)?;
+                self.executed.served = Some(0);
                 self.ledger.files.remove(DATABASE_PATH);
             }
             Step::EndSessions { uid, name } => {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use hostward_plan::desired::Desired;
+use hostward_plan::facts::DatabaseFact;
 use hostward_plan::policy::Policy;
 use hostward_protocol::local::HostStatus;
 use hostward_protocol::report::{
@@ -47,8 +48,16 @@ pub fn describe(report: &mut Report, policy: &Policy, desired: &Desired) {
     });
     report.refusals.clone_from(&desired.refusals);
     report.warnings.extend(desired.warnings.iter().cloned());
-    let users = if desired.locked { 0 } else { desired.accounts.users.len() };
-    report.users = u32::try_from(users).unwrap_or(u32::MAX);
+}
+
+/// How many managed users can log in: those in the account database as the pass found it, or `served` it.
+pub fn users(desired: &Desired, served: Option<usize>, found: &DatabaseFact) -> u32 {
+    let found = || match found {
+        DatabaseFact::Present(accounts) => accounts.users.len(),
+        DatabaseFact::Absent | DatabaseFact::Damaged(_) => 0,
+    };
+    let users = if desired.locked { 0 } else { served.unwrap_or_else(found) };
+    u32::try_from(users).unwrap_or(u32::MAX)
 }
 
 /// A pass that could not even begin.

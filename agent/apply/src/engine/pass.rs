@@ -192,6 +192,7 @@ impl Engine {
         let Prepared { policy, facts, desired, mut plan } = prepared;
         report::describe(report, &policy, &desired);
         report.drift.clone_from(&plan.drift);
+        report.users = report::users(&desired, None, &facts.database);
         if let Err(finding) = self.save_ledger(&facts.ledger, &plan.ledger_before) {
             // A uid that nobody remembers could be given to somebody else.
             return report::fail(report, "write the ledger", finding);
@@ -216,6 +217,7 @@ impl Engine {
             report.warnings.push(finding);
         }
         report.steps.extend(executed.steps);
+        report.users = report::users(&desired, executed.served, &facts.database);
         report.warnings.extend(executed.warnings);
         if cause != Cause::Admission {
             let served = plan.probe.as_deref();
