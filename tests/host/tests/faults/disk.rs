@@ -57,10 +57,10 @@ on_each_release! {
         let pendulum = Pendulum::new(&lab, &fixture);
         // A service sees what was mounted before it started.
         fixture.host.must("systemctl stop hostward-apply.service; mount --bind /etc /etc && mount -o remount,bind,ro /etc");
-        fixture.publish(|_| Side::One.team());
-        let synced = fixture.host.run("hostward sync");
-        assert!(!synced.success(), "{synced}");
+        fixture.change_team(|_| Side::One.team());
         pendulum.is_whole("read-only");
+        let applied = fixture.host.run("hostward apply");
+        assert!(!applied.success(), "{applied}");
         let status = fixture.status();
         assert!(!status.failures.is_empty(), "{status:#?}");
         for finding in &status.failures {

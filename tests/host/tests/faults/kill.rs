@@ -54,7 +54,9 @@ on_each_release! {
             let when = format!("round {round}");
             fixture.publish(|_| side.team());
             thread::sleep(Duration::from_millis(u64::from(round) * 5));
-            assert!(kill(&fixture, "hostward"), "{when}: the agent does not run");
+            fixture.host.wait_for(SOON, "the agent to be killed", |host| {
+                if kill(&fixture, "hostward") { Ok(()) } else { Err(host.run("systemctl status hostward").stdout) }
+            });
             if round % 3 == 0 {
                 let _applied_or_not = kill(&fixture, "hostward-apply");
             }

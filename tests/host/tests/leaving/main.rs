@@ -2,5 +2,6 @@
 //! their number is as the policy says.
 
 mod homes;
+mod package;
 mod processes;
 mod sessions;

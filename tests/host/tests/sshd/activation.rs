@@ -45,7 +45,7 @@ on_each_release! {
         assert!(fixture.apply().is_whole());
         fixture.change_team(|team| team.replace("\"alice\", \"bob\"", "\"alice\""));
         assert!(!fixture.ssh_as("bob").run("true").success());
-        fixture.host.must("systemctl disable --now ssh.socket; systemctl enable --now ssh.service");
+        fixture.host.must("systemctl disable --now ssh.socket && systemctl stop ssh.service && systemctl enable --now ssh.service");
         assert!(fixture.apply().is_whole());
         assert_eq!(fixture.ssh_as("alice").run("id -un").stdout, "alice\n");
     }

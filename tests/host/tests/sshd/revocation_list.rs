@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use hostward_host_tests::{Fixture, new_lab, on_each_release};
+use hostward_host_tests::{Ca, Fixture, new_lab, on_each_release};
 use hostward_mock_backend::publisher::Revocations;
 
 const KRL: &str = "/var/lib/hostward/ssh/revoked.krl";
@@ -27,7 +27,12 @@ on_each_release! {
         let revocations = Revocations { serials: vec![1, 2, 3], ..Revocations::default() };
         let version = fixture.client.revoke(revocations, false).expect("a revocation");
         fixture.wait_for_version(version);
-        let whole = fixture.host.ok(&format!("sha256sum {KRL}"));
+        // It holds when it was made, so that its bytes differ each time.
+        let listed = || fixture.host.ok(&format!("ssh-keygen -Q -l -f {KRL} | grep -v ^#"));
+        let whole = listed();
+        assert!(whole.contains("serial: 1-3"), "{whole}");
+        let revoked = fixture.signed_key("alice", Ca::User, |certificate| certificate.serial = 2);
+        let revoked = || lab.login(&fixture.host, "alice").key(&revoked).run("true").success();
         assert!(local("root") && local("carol") && alice());
 
         // What sshd does with each is its own affair for managed users, as long as nobody gets in who must not.
@@ -46,9 +51,9 @@ on_each_release! {
             assert!(!closed || !alice(), "{damage}");
             let report = fixture.apply();
             assert!(report.is_whole() && !report.drift.is_empty(), "{damage}: {report:#?}");
-            assert_eq!(fixture.host.ok(&format!("sha256sum {KRL}")), whole, "{damage}");
+            assert_eq!(listed(), whole, "{damage}");
             assert_eq!(fixture.host.stat(KRL), "regular file 644 root:root");
-            assert!(local("root") && local("carol") && alice(), "{damage}");
+            assert!(local("root") && local("carol") && alice() && !revoked(), "{damage}");
         }
     }
 }
