@@ -273,6 +273,67 @@ fn a_main_file_without_the_directory_gets_a_block_and_loses_it_again() {
 }
 
 #[test]
+fn a_main_file_that_is_a_link_is_never_replaced_and_never_removed() {
+    let repository = Repository::new(alice_and_bob());
+    let host = Host::of(&repository);
+    let path = host.path("/etc/ssh/sshd_config");
+    let managed_elsewhere = host.path("/etc/ssh/sshd_config.site");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&managed_elsewhere, "Port 22\n").unwrap();
+    symlink("sshd_config.site", &path).unwrap();
+    std::fs::write(host.path("/etc/ssh/overridden"), "AuthorizedPrincipalsCommand\n").unwrap();
+    host.offer(&repository);
+    for report in [host.admit(), host.apply()] {
+        assert_eq!(failures(&report)[..1], ["sshd-main-not-edited"], "{report:#?}");
+        assert_eq!(std::fs::read_link(&path).unwrap().to_str(), Some("sshd_config.site"));
+        assert_eq!(std::fs::read_to_string(&managed_elsewhere).unwrap(), "Port 22\n");
+    }
+    assert!(host.names().is_empty(), "nobody is exposed before certificate-only login holds");
+    std::fs::remove_file(host.path("/etc/ssh/overridden")).unwrap();
+    std::fs::write(&managed_elsewhere, "Include /etc/ssh/sshd_config.d/*.conf\nPort 22\n").unwrap();
+    let mended = host.apply();
+    assert!(mended.is_whole(), "what the finding asks for is enough: {mended:#?}");
+    assert_eq!(host.names(), ["alice", "bob"]);
+    assert!(report(host.ask(&ApplyRequest::Unenroll)).is_whole());
+    assert!(path.is_symlink() && path.exists());
+}
+
+#[test]
+fn a_main_file_that_is_not_utf_8_is_left_byte_for_byte() {
+    let repository = Repository::new(alice_and_bob());
+    let host = Host::of(&repository);
+    let main = b"# f\xfcr alle\nPort 22\n";
+    std::fs::write(host.path("/etc/ssh/sshd_config"), main).unwrap();
+    host.offer(&repository);
+    assert_eq!(failures(&host.admit()), ["sshd-main-not-edited"]);
+    assert_eq!(std::fs::read(host.path("/etc/ssh/sshd_config")).unwrap(), main);
+}
+
+#[test]
+fn what_the_operator_writes_into_the_main_file_meanwhile_stays() {
+    let repository = Repository::new(alice_and_bob());
+    let host = Host::of(&repository);
+    let path = host.path("/etc/ssh/sshd_config");
+    std::fs::write(&path, "Port 22\n").unwrap();
+    let sshd = host.path("/usr/sbin/sshd");
+    let stand_in = std::fs::read_to_string(&sshd).unwrap();
+    // Once the drop-in is there, the next configuration that is tested is the main file with the block.
+    let edit = format!(
+        "case $3 in */.sshd-*) [ -e {drop_in} ] && echo 'Port 2222' > {main};; esac",
+        drop_in = host.path(DROP_IN).display(),
+        main = path.display()
+    );
+    std::fs::write(&sshd, stand_in.replacen("#!/bin/sh\n", &format!("#!/bin/sh\n{edit}\n"), 1)).unwrap();
+    host.offer(&repository);
+    let report = host.admit();
+    assert_eq!(failures(&report), ["sshd-main-edited-meanwhile"], "{report:#?}");
+    assert_eq!(host.read("/etc/ssh/sshd_config"), "Port 2222\n");
+    std::fs::write(&sshd, stand_in).unwrap();
+    assert!(host.apply().is_whole());
+    assert!(host.read("/etc/ssh/sshd_config").ends_with("# END hostward\nPort 2222\n"));
+}
+
+#[test]
 fn revoked_serials_key_ids_and_keys_are_in_the_list() {
     let mut repository = Repository::new(alice_and_bob());
     let host = Host::applied(&repository);

@@ -1,11 +1,12 @@
 //! sshd's drop-in and the block in its main file: checked by sshd before they take effect and after, rolled back on
 //! failure. An error that was there before is the operator's, and nothing is touched then.
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use hostward_plan::facts::ManagedFile;
-use hostward_plan::sshd::ineffective;
+use hostward_plan::sshd::{ineffective, with_block, without_block};
 use hostward_protocol::report::{Finding, Responsible};
 
 use super::{Setting, write_failed};
@@ -30,17 +31,65 @@ pub fn install(root: &Root, content: &[u8]) -> Result<Change, Finding> {
     let mut whole = format!("Include {}\n", staged.path().display()).into_bytes();
     whole.extend_from_slice(&main);
     check_candidate(root, &whole)?;
-    Change::make(root, path, file.path(), staged)
+    let before = match std::fs::symlink_metadata(&path) {
+        Ok(metadata) if metadata.is_file() => {
+            let content = std::fs::read(&path).map_err(|error| host("sshd-unreadable", SUBJECT, &error))?;
+            Some((content, attributes(&metadata)))
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(host("sshd-unreadable", SUBJECT, &error));
+        }
+        // None, or what never was a drop-in of hostward's.
+        _ => None,
+    };
+    Change { path, name: file.path(), before, after: content.into() }.make(root, staged)
 }
 
-/// Replaces the main file, which keeps its owner and mode.
+/// Replaces the main file, which keeps its owner and mode. It is the operator's: one that is not plainly what the
+/// plan was made from is left alone.
 pub fn edit_main(root: &Root, content: &str) -> Result<Change, Finding> {
     let path = root.path(SSHD_CONFIG);
-    let metadata = std::fs::metadata(&path).map_err(|error| host("sshd-unreadable", SUBJECT, &error))?;
+    let unreadable = |error: io::Error| host("sshd-unreadable", SUBJECT, &error);
+    let metadata = std::fs::symlink_metadata(&path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(by_hand("is not a regular file"));
+    }
+    let before = std::fs::read(&path).map_err(unreadable)?;
+    let Ok(main) = std::str::from_utf8(&before) else {
+        return Err(by_hand("is not UTF-8"));
+    };
+    if content != with_block(main) && content != without_block(main) {
+        return Err(edited_meanwhile());
+    }
     let staged = Staged::new(&path, content.as_bytes(), attributes(&metadata))
         .map_err(|error| write_failed(SSHD_CONFIG, &error))?;
     check_candidate(root, content.as_bytes())?;
-    Change::make(root, path, SSHD_CONFIG, staged)
+    let before = Some((before, attributes(&metadata)));
+    Change { path, name: SSHD_CONFIG, before, after: content.into() }.make(root, staged)
+}
+
+fn by_hand(why: &str) -> Finding {
+    finding(
+        Responsible::Operator,
+        "sshd-main-not-edited",
+        SUBJECT,
+        format!(
+            "`{SSHD_CONFIG}` {why}, so hostward does not edit it, and sshd does not do what hostward wants"
+        ),
+        "put the line `Include /etc/ssh/sshd_config.d/*.conf` at its start by hand, and take out lines of hostward's if there are any; or make it a regular file in UTF-8",
+    )
+}
+
+fn edited_meanwhile() -> Finding {
+    finding(
+        Responsible::Host,
+        "sshd-main-edited-meanwhile",
+        SUBJECT,
+        format!(
+            "`{SSHD_CONFIG}` was changed by somebody else at the same moment and is left as they made it"
+        ),
+        "the next pass goes by what it holds then",
+    )
 }
 
 /// A change of sshd's configuration that can be undone.
@@ -49,27 +98,36 @@ pub struct Change {
     path: PathBuf,
     name: &'static str,
     before: Option<(Vec<u8>, Attributes)>,
+    after: Vec<u8>,
 }
 
 impl Change {
-    fn make(root: &Root, path: PathBuf, name: &'static str, staged: Staged) -> Result<Change, Finding> {
-        let before = std::fs::symlink_metadata(&path)
-            .ok()
-            .filter(std::fs::Metadata::is_file)
-            .and_then(|metadata| Some((std::fs::read(&path).ok()?, attributes(&metadata))));
-        let change = Change { path, name, before };
-        staged.commit().map_err(|error| write_failed(name, &error))?;
+    fn make(self, root: &Root, staged: Staged) -> Result<Change, Finding> {
+        if let Some((before, _)) = &self.before {
+            self.expect(before)?;
+        }
+        staged.commit().map_err(|error| write_failed(self.name, &error))?;
         match test(root, &root.path(SSHD_CONFIG)) {
-            Ok(ran) if ran.success => Ok(change),
+            Ok(ran) if ran.success => Ok(self),
             Ok(ran) => {
-                change.undo()?;
+                self.undo()?;
                 Err(broken(&ran))
             }
             Err(finding) => {
-                change.undo()?;
+                self.undo()?;
                 Err(finding)
             }
         }
+    }
+
+    /// Fails where the main file holds anything else: checking took its time, and an operator may be at work on it.
+    fn expect(&self, content: &[u8]) -> Result<(), Finding> {
+        if self.name != SSHD_CONFIG {
+            return Ok(());
+        }
+        let is_file = std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_file());
+        let present = std::fs::read(&self.path).map_err(|error| host("sshd-unreadable", SUBJECT, &error))?;
+        if is_file && present == content { Ok(()) } else { Err(edited_meanwhile()) }
     }
 
     /// The file's path on a host.
@@ -79,8 +137,10 @@ impl Change {
 
     /// Puts back what was there before.
     pub fn undo(&self) -> Result<(), Finding> {
+        self.expect(&self.after)?;
         match &self.before {
             Some((content, attributes)) => durable::replace(&self.path, content, *attributes),
+            // Never the main file, which always has a before.
             None => durable::remove(&self.path),
         }
         .map_err(|error| write_failed(self.name, &error))
@@ -143,7 +203,7 @@ pub fn look(root: &Root) -> Option<Finding> {
 
 /// Tests a whole configuration that is not in force yet. If it fails and the present one does too, that is the finding.
 fn check_candidate(root: &Root, whole: &[u8]) -> Result<(), Finding> {
-    let io = |error: std::io::Error| host("sshd-failed", SUBJECT, &error);
+    let io = |error: io::Error| host("sshd-failed", SUBJECT, &error);
     let scratch = tempfile::Builder::new().prefix(".sshd-").tempdir_in(root.path(RUN)).map_err(io)?;
     let path = scratch.path().join("sshd_config");
     std::fs::write(&path, whole).map_err(io)?;
@@ -182,7 +242,31 @@ fn test(root: &Root, config: &Path) -> Result<Ran, Finding> {
 }
 
 fn sshd(root: &Root, arguments: &[&str]) -> Result<Ran, Finding> {
-    // sshd refuses even to test without it, and it exists only while sshd runs.
-    let _ = std::fs::create_dir(root.path("/run/sshd"));
+    make_separation_directory(root);
     run(&root.path("/usr/sbin/sshd"), arguments, QUICK).map_err(|error| host("sshd-failed", SUBJECT, &error))
+}
+
+/// sshd refuses even to test without this directory, and it exists only while sshd runs. Our unit has one of its own; that
+/// is gone too once ssh.service has stopped, and only systemd can make another from here.
+fn make_separation_directory(root: &Root) {
+    const DIRECTORY: &str = "/run/sshd";
+    let _ = std::fs::create_dir(root.path(DIRECTORY));
+    if root.path(DIRECTORY).is_dir() {
+        return;
+    }
+    let arguments = [
+        "--quiet",
+        "--collect",
+        "--property=Type=oneshot",
+        "--property=RuntimeDirectory=sshd",
+        "--property=RuntimeDirectoryMode=0755",
+        "--property=RuntimeDirectoryPreserve=yes",
+        "/bin/true",
+    ];
+    // Where it fails, sshd says what it misses.
+    match run(&root.path("/usr/bin/systemd-run"), arguments, QUICK) {
+        Ok(ran) if ran.success => {}
+        Ok(ran) => log::warn!("cannot have `{DIRECTORY}` made: {}", ran.said()),
+        Err(error) => log::warn!("cannot have `{DIRECTORY}` made: {error}"),
+    }
 }
