@@ -372,6 +372,71 @@ fn revoked_serials_key_ids_and_keys_are_in_the_list() {
     assert!(host.apply().steps.is_empty(), "compiled once");
 }
 
+/// An ECDSA key as text whose point is not on the curve; ssh-keygen ends at such a line.
+fn off_curve(seed: u8) -> String {
+    use base64::Engine as _;
+    let mut blob = Vec::new();
+    let mut point = vec![seed; 65];
+    point[0] = 4;
+    for part in [b"ecdsa-sha2-nistp256".as_slice(), b"nistp256", &point] {
+        blob.extend(u32::try_from(part.len()).unwrap().to_be_bytes());
+        blob.extend(part);
+    }
+    format!("ecdsa-sha2-nistp256 {}", base64::engine::general_purpose::STANDARD.encode(blob))
+}
+
+#[test]
+fn a_key_that_ssh_keygen_does_not_take_keeps_no_other_from_being_revoked() {
+    let mut repository = Repository::new(alice_and_bob());
+    let host = Host::applied(&repository);
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
+    let keygen =
+        |arguments: &[&str]| Command::new("/usr/bin/ssh-keygen").arg("-q").args(arguments).output().unwrap();
+    let line = |name: &str| std::fs::read_to_string(at(name)).unwrap().trim().to_owned();
+    for key in ["ca", "a", "b", "c", "kept"] {
+        assert!(keygen(&["-t", "ed25519", "-N", "", "-f", &at(key)]).status.success());
+    }
+    std::fs::copy(at("kept.pub"), at("serial.pub")).unwrap();
+    let signed = keygen(&["-s", &at("ca"), "-I", "x", "-z", "7", "-n", "x", &at("serial.pub")]);
+    assert!(signed.status.success(), "{signed:?}");
+    let revoked = with(alice_and_bob(), "ssh.json", |ssh| {
+        ssh["user_cas"] = json!([off_curve(9), policy::CA, line("ca.pub")]);
+        ssh["revoked"] = json!({
+            "serials": [7],
+            "keys": [off_curve(1), line("a.pub"), off_curve(2), line("b.pub"), line("c.pub")],
+        });
+    });
+    let report = change(&host, &mut repository, revoked.clone());
+    let krl = host.path(KRL);
+    let is_revoked = |file: &str| {
+        let out = keygen(&["-Q", "-f", krl.to_str().unwrap(), &at(file)]);
+        out.status.code() == Some(1) && String::from_utf8_lossy(&out.stdout).contains("REVOKED")
+    };
+    for (file, expected) in
+        [("a.pub", true), ("b.pub", true), ("c.pub", true), ("serial-cert.pub", true), ("kept.pub", false)]
+    {
+        assert_eq!(is_revoked(file), expected, "{file}");
+    }
+    assert!(report.is_whole(), "{report:#?}");
+    let said = |report: &Report| {
+        let not_in_force = |f: &&hostward_protocol::report::Finding| {
+            f.code == "revocation-not-compiled" && f.message.contains("NOT IN FORCE")
+        };
+        report.warnings.iter().filter(not_in_force).count()
+    };
+    assert_eq!(said(&report), 3, "two keys and what is revoked of one CA: {report:#?}");
+    assert_eq!(said(&host.apply()), 3, "it is said for as long as it is so");
+
+    // A ssh-keygen that fails for another reason takes nothing out of force.
+    let before = std::fs::read(&krl).unwrap();
+    let program = host.path("/usr/bin/ssh-keygen");
+    std::fs::remove_file(&program).unwrap();
+    common::host::script(&program, "case $* in *-u*) exit 255;; esac; exec /usr/bin/ssh-keygen \"$@\"");
+    assert_eq!(failures(&host.apply()), ["krl-not-compiled"]);
+    assert_eq!(std::fs::read(&krl).unwrap(), before);
+}
+
 #[test]
 fn unenrolling_leaves_nothing_but_homes() {
     let repository = Repository::new(alice_and_bob());

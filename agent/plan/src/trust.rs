@@ -46,9 +46,21 @@ pub(crate) fn user_cas(ssh: &Ssh, findings: &mut Findings) -> Option<String> {
 fn ca(line: &str) -> Result<String, &'static str> {
     let key = public_key(line)?;
     match key.key_data() {
-        KeyData::Dsa(_) => Err("it is a DSA key, which sshd does not accept"),
         KeyData::Rsa(rsa) if bits(rsa.n.as_bytes()) < 2048 => Err("it is an RSA key of less than 2048 bits"),
-        _ => encoded(&key),
+        _ => readable(&key),
+    }
+}
+
+/// The line of a key, where sshd and ssh-keygen read such a key: ssh-keygen takes none of the others beside it either.
+fn readable(key: &PublicKey) -> Result<String, &'static str> {
+    match key.key_data() {
+        KeyData::Dsa(_) => Err("it is a DSA key, which sshd does not accept"),
+        KeyData::Rsa(rsa) => match bits(rsa.n.as_bytes()) {
+            ..1024 => Err("it is an RSA key of less than 1024 bits, which sshd does not accept"),
+            16385.. => Err("it is an RSA key of more than 16384 bits, which sshd does not accept"),
+            _ => encoded(key),
+        },
+        _ => encoded(key),
     }
 }
 
@@ -120,7 +132,7 @@ pub(crate) fn krl(revoked: &Revoked, findings: &mut Findings) -> KrlSpec {
     let mut keys = BTreeSet::new();
     for (number, entry) in revoked.keys.iter().enumerate() {
         let line = entry.shaped().ok_or("it is no text");
-        match line.and_then(|line| public_key(line)).and_then(|key| encoded(&key)) {
+        match line.and_then(|line| public_key(line)).and_then(|key| readable(&key)) {
             Ok(line) => {
                 keys.insert(line);
             }
@@ -225,8 +237,35 @@ mod tests {
             ..Revoked::default()
         };
         let mut findings = Findings::default();
-        assert_eq!(krl(&revoked, &mut findings).keys.lines().count(), 7, "weak keys can be revoked too");
-        assert_eq!(findings.refusals, []);
+        assert_eq!(krl(&revoked, &mut findings).keys.lines().count(), 6, "weak keys can be revoked too");
+        let refused: Vec<_> =
+            findings.refusals.iter().map(|f| (f.subject.as_str(), f.code.as_str())).collect();
+        assert_eq!(refused, [("revoked key 6", "revoked-key-invalid")], "but DSA");
+    }
+
+    /// A public key of an RSA modulus of this many bits.
+    fn rsa(bits: usize) -> String {
+        use ssh_key::Mpint;
+        use ssh_key::public::RsaPublicKey;
+        let mut n = vec![0xff; bits.div_ceil(8)];
+        n[0] = u8::MAX >> (n.len() * 8 - bits);
+        let e = Mpint::from_positive_bytes(&[1, 0, 1]).unwrap();
+        let key = RsaPublicKey { e, n: Mpint::from_positive_bytes(&n).unwrap() };
+        PublicKey::from(KeyData::Rsa(key)).to_openssh().unwrap()
+    }
+
+    #[test]
+    fn rsa_keys_that_openssh_does_not_read_are_refused() {
+        let sizes = [768, 1023, 1024, 2047, 2048, 16384, 16385, 20000];
+        let revoked = Revoked { keys: sizes.iter().map(|n| rsa(*n).into()).collect(), ..Revoked::default() };
+        let mut findings = Findings::default();
+        let spec = krl(&revoked, &mut findings);
+        let expected: BTreeSet<_> = [1024, 2047, 2048, 16384].map(rsa).into();
+        assert_eq!(spec.keys.lines().map(str::to_owned).collect::<BTreeSet<_>>(), expected);
+        assert_eq!(findings.refusals.len(), 4);
+        assert!(findings.refusals.iter().all(|f| f.message.contains("NOT IN FORCE")));
+        let trusted: Vec<_> = sizes.into_iter().filter(|n| ca(&rsa(*n)).is_ok()).collect();
+        assert_eq!(trusted, [2048, 16384]);
     }
 
     #[test]
