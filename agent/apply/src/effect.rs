@@ -13,7 +13,7 @@ mod sudoers;
 mod window;
 
 pub use health::look as look_after;
-pub use homes::{Fate, HomeError, settle};
+pub use homes::{Fate, HomeError, finish as finish_home, moved_aside, settle};
 pub use window::schedule as schedule_window;
 
 use std::collections::BTreeSet;

@@ -503,6 +503,96 @@ fn homes_are_archived_or_deleted_after_the_grace() {
     }
 }
 
+fn removal(documents: policy::Documents, word: &str) -> policy::Documents {
+    with(documents, "project.json", |project| {
+        project["settings"]["removal"] = json!({ "homes": word, "grace": 0 });
+    })
+}
+
+/// A program that says `NAME-started` in the root, and goes on once `NAME-goes-on` is there.
+fn held(host: &Host, path: &str) {
+    let name = host.path(path.rsplit('/').next().unwrap());
+    let name = name.display();
+    std::fs::remove_file(host.path(path)).unwrap();
+    common::host::script(
+        &host.path(path),
+        &format!(
+            ": > {name}-started; while [ ! -e {name}-goes-on ]; do /bin/sleep 0.02; done; exec {path} \"$@\""
+        ),
+    );
+}
+
+fn await_file(path: &std::path::Path) {
+    let begun = std::time::Instant::now();
+    while !path.exists() {
+        assert!(begun.elapsed().as_secs() < 60, "`{}` did not appear", path.display());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_home_whose_owner_is_let_in_again_while_it_is_packed_stays() {
+    for leaves_again in [false, true] {
+        let mut repository = Repository::new(removal(alice_and_bob(), "archive"));
+        let host = Host::applied(&repository);
+        let home = host.path("/home/bob");
+        std::fs::create_dir(&home).unwrap();
+        chown(&home, Some(BOB), Some(BOB)).unwrap();
+        held(&host, "/bin/tar");
+        change(&host, &mut repository, removal(only_alice(), "archive"));
+        host.apply_at(Utc::now() + TimeDelta::hours(1));
+        await_file(&host.path("tar-started"));
+        change(&host, &mut repository, removal(alice_and_bob(), "archive"));
+        assert_eq!(host.names(), ["alice", "bob"]);
+        std::fs::write(home.join("new"), "since bob is back").unwrap();
+        if leaves_again {
+            change(&host, &mut repository, removal(only_alice(), "keep"));
+        }
+        std::fs::write(host.path("tar-goes-on"), "").unwrap();
+        host.engine.rest();
+        assert!(home.join("new").exists());
+        let archives = std::fs::read_dir(host.path("/var/lib/hostward/archive")).unwrap();
+        assert_eq!(archives.count(), 0, "an archive of what is in use helps nobody");
+        let report = host.apply();
+        let skipped = |step: &hostward_protocol::report::StepOutcome| {
+            step.step.contains("/home/bob") && matches!(step.outcome, Outcome::Skipped { .. })
+        };
+        assert!(report.steps.iter().any(skipped), "{report:#?}");
+    }
+}
+
+#[test]
+fn a_home_that_is_being_deleted_is_not_in_the_way_of_its_owner() {
+    let mut repository = Repository::new(removal(alice_and_bob(), "delete"));
+    let host = Host::applied(&repository);
+    let home = host.path("/home/bob");
+    std::fs::create_dir(&home).unwrap();
+    chown(&home, Some(BOB), Some(BOB)).unwrap();
+    held(&host, "/bin/rm");
+    change(&host, &mut repository, removal(only_alice(), "delete"));
+    host.apply_at(Utc::now() + TimeDelta::hours(1));
+    await_file(&host.path("rm-started"));
+    assert!(!home.exists());
+    change(&host, &mut repository, removal(alice_and_bob(), "delete"));
+    std::fs::create_dir(&home).unwrap();
+    std::fs::write(home.join("new"), "since bob is back").unwrap();
+    std::fs::write(host.path("rm-goes-on"), "").unwrap();
+    host.engine.rest();
+    assert!(home.join("new").exists());
+    assert_eq!(std::fs::read_dir(host.path("/home")).unwrap().count(), 1, "the old one is gone");
+}
+
+#[test]
+fn a_home_that_was_moved_aside_when_the_machine_stopped_is_deleted_later() {
+    let repository = Repository::new(alice_and_bob());
+    let host = Host::applied(&repository);
+    let aside = host.path("/home/.hostward-left-70099");
+    std::fs::create_dir_all(aside.join("deep/er")).unwrap();
+    host.apply();
+    host.engine.rest();
+    assert!(!aside.exists());
+}
+
 #[test]
 fn a_home_that_is_not_the_leavers_stays() {
     let removal = |documents| {

@@ -1,8 +1,10 @@
 //! Archives and deletes homes of people who left.
 //!
 //! A home's content is its owner's, who may be an enemy: the programs start inside a directory that was opened and
-//! checked, never follow a link, and stay on one file system. It may take hours, so nothing waits for it.
+//! checked, never follow a link, and stay on one file system. It may take hours, so nothing waits for it; and its owner
+//! may be let in again meanwhile, so it is moved aside, at a moment at which nobody has it, before it is deleted.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hostward_protocol::report::{Finding, Responsible};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use crate::command::{CommandError, run_in};
@@ -20,6 +22,11 @@ use crate::processes::Processes;
 use crate::root::{ARCHIVE, Root};
 
 const LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// A home on its way out has this name and the uid, in the directory where it was. No user's name begins with a dot.
+const ASIDE: &str = ".hostward-left-";
 
 /// What is to become of a home.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +69,9 @@ pub enum HomeError {
     /// Something still runs under the uid.
     #[error("processes still run under uid {0}")]
     Running(u32),
+    /// Its owner was let in again, or its uid is somebody's again.
+    #[error("somebody has uid {0} again")]
+    Claimed(u32),
     /// The system refused.
     #[error("cannot {step} `{home}`")]
     Io {
@@ -102,36 +112,86 @@ impl HomeError {
     }
 }
 
-/// Does to a home what is to be done. `parents` are the directories that homes may be in.
-pub fn settle(root: &Root, parents: &[PathBuf], fate: &Fate) -> Result<(), HomeError> {
+/// Does to a home what is to be done. `parents` are the directories that homes may be in. `last_look` says whether
+/// the home is still nobody's; what it answers with is held until the home is out of its place.
+pub fn settle<Guard>(
+    root: &Root,
+    parents: &[PathBuf],
+    fate: &Fate,
+    last_look: impl FnOnce() -> Option<Guard>,
+) -> Result<(), HomeError> {
     let io = |step| {
         let home = fate.home.clone();
         move |errno: Errno| HomeError::Io { step, home: home.clone(), source: errno.into() }
     };
     let (parent, name) = place(parents, &fate.home)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let parent_fd = rustix::fs::open(root.path(parent), flags, Mode::empty()).map_err(io("open"))?;
-    let parent_stat = rustix::fs::fstat(&parent_fd).map_err(io("look at"))?;
-    if parent_stat.st_uid != 0 || parent_stat.st_mode & 0o022 != 0 {
-        return Err(HomeError::Parent(parent.display().to_string()));
-    }
-    let stat = match rustix::fs::statat(&parent_fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => return Ok(()),
-        other => other.map_err(io("look at"))?,
+    let (parent_fd, parent_stat) = open_parent(root, parent)?;
+    let look = || match rustix::fs::statat(&parent_fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(None),
+        other => other.map(Some).map_err(io("look at")),
+    };
+    let Some(stat) = look()? else {
+        return Ok(());
     };
     let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     if !is_directory || stat.st_uid != fate.uid || stat.st_dev != parent_stat.st_dev {
         return Err(HomeError::NotTheirs(fate.home.clone()));
     }
-    if !Processes::new(root.path("/proc")).running(&[fate.uid].into()).is_empty() {
-        return Err(HomeError::Running(fate.uid));
+    let idle = || match Processes::new(root.path("/proc")).running(&[fate.uid].into()).is_empty() {
+        true => Ok(()),
+        false => Err(HomeError::Running(fate.uid)),
+    };
+    idle()?;
+    let packed = match &fate.archive {
+        Some(archive) => {
+            let home = rustix::fs::openat(&parent_fd, name, FLAGS | OFlags::NOFOLLOW, Mode::empty())
+                .map_err(io("open"))?;
+            Some(pack(root, &home, archive)?)
+        }
+        None => None,
+    };
+    let aside = format!("{ASIDE}{}", fate.uid);
+    {
+        let _nobodys = last_look().ok_or(HomeError::Claimed(fate.uid))?;
+        idle()?;
+        let is_same = look()?.is_some_and(|now| (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino));
+        if !is_same {
+            return Err(HomeError::NotTheirs(fate.home.clone()));
+        }
+        if let Some(packed) = packed {
+            packed.commit()?;
+        }
+        rustix::fs::renameat_with(&parent_fd, name, &parent_fd, &aside, RenameFlags::NOREPLACE)
+            .map_err(io("move aside"))?;
     }
-    if let Some(archive) = &fate.archive {
-        let home = rustix::fs::openat(&parent_fd, name, flags | OFlags::NOFOLLOW, Mode::empty())
-            .map_err(io("open"))?;
-        pack(root, &home, archive)?;
+    remove(root, &parent_fd, &aside)
+}
+
+/// Uids of the homes in `parent` that were moved aside and not deleted, because the machine stopped, say.
+pub fn moved_aside(root: &Root, parent: &Path) -> BTreeSet<u32> {
+    std::fs::read_dir(root.path(parent))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.strip_prefix(ASIDE)?.parse().ok())
+        .collect()
+}
+
+/// Deletes a home that was moved aside.
+pub fn finish(root: &Root, parent: &Path, uid: u32) -> Result<(), HomeError> {
+    let (parent, _) = open_parent(root, parent)?;
+    remove(root, &parent, &format!("{ASIDE}{uid}"))
+}
+
+fn open_parent(root: &Root, parent: &Path) -> Result<(OwnedFd, Stat), HomeError> {
+    let home = parent.display().to_string();
+    let io = |errno: Errno| HomeError::Io { step: "open", home: home.clone(), source: errno.into() };
+    let fd = rustix::fs::open(root.path(parent), FLAGS, Mode::empty()).map_err(io)?;
+    let stat = rustix::fs::fstat(&fd).map_err(io)?;
+    if stat.st_uid != 0 || stat.st_mode & 0o022 != 0 {
+        return Err(HomeError::Parent(home));
     }
-    remove(root, &parent_fd, name)
+    Ok((fd, stat))
 }
 
 /// Parent and name, where the home is directly below an allowed parent.
@@ -146,7 +206,8 @@ fn place<'a>(parents: &[PathBuf], home: &'a str) -> Result<(&'a Path, &'a str), 
     }
 }
 
-fn pack(root: &Root, home: &OwnedFd, archive: &str) -> Result<(), HomeError> {
+/// Writes the archive, which has its name once it is committed.
+fn pack(root: &Root, home: &OwnedFd, archive: &str) -> Result<durable::Stream, HomeError> {
     let directory = root.path(ARCHIVE);
     durable::directory(&directory, 0o700)?;
     let stream = durable::Stream::new(&directory.join(archive), durable::Attributes::root(0o600))?;
@@ -166,7 +227,10 @@ fn pack(root: &Root, home: &OwnedFd, archive: &str) -> Result<(), HomeError> {
     if !ran.success {
         return Err(HomeError::Failed { program: "tar", said: ran.said() });
     }
-    Ok(stream.commit()?)
+    // Here, where nobody waits: a commit syncs again, and has little left to do.
+    let synced = stream.output()?.sync_all();
+    synced.map_err(|source| WriteError { step: "sync", path: directory.join(archive), source })?;
+    Ok(stream)
 }
 
 fn remove(root: &Root, parent: &OwnedFd, name: &str) -> Result<(), HomeError> {

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use hostward_plan::ledger::Ledger;
+use hostward_plan::ledger::{Ledger, Person};
 use hostward_protocol::report::{Outcome, StepOutcome};
 
 use super::Engine;
-use crate::effect::{self, Fate};
+use crate::effect::{self, Fate, HomeError};
 use crate::finding::chain;
 use crate::observe;
 use crate::root::LEDGER;
@@ -90,30 +90,73 @@ impl Engine {
 
     /// Settles homes, which takes as long as it takes. One that is being settled is left to that.
     pub(super) fn settle_homes(self: &Arc<Self>, fates: Vec<Fate>, parents: &[PathBuf]) {
-        for fate in fates {
-            if !self.background.with(|state| state.homes.insert(fate.uid)) {
-                continue;
-            }
-            let task = Task::begin(self);
-            let parents = parents.to_vec();
-            std::thread::spawn(move || {
-                let engine = &task.0;
-                let result = effect::settle(&engine.root, &parents, &fate);
-                let _working = engine.working();
-                let outcome = match result {
-                    Ok(()) => {
-                        engine.note_settled(&fate);
-                        Outcome::Done { detail: fate.archive.clone().unwrap_or_default() }
-                    }
-                    Err(error) => Outcome::Failed(error.finding(&fate)),
-                };
-                let step = format!("settle `{}`, the home of `{}` (uid {})", fate.home, fate.name, fate.uid);
-                engine.background.with(|state| {
-                    state.homes.remove(&fate.uid);
-                    state.outcomes.push(StepOutcome { step, outcome });
+        for parent in parents {
+            for uid in effect::moved_aside(&self.root, parent) {
+                let step = format!("delete what is left of a home in `{}` (uid {uid})", parent.display());
+                let fate = Fate::delete(uid, &uid.to_string(), &parent.to_string_lossy());
+                let parent = parent.clone();
+                self.settle_one(fate, step, move |engine, fate| {
+                    effect::finish_home(&engine.root, &parent, fate.uid)
                 });
+            }
+        }
+        for fate in fates {
+            let step = format!("settle `{}`, the home of `{}` (uid {})", fate.home, fate.name, fate.uid);
+            let parents = parents.to_vec();
+            self.settle_one(fate, step, move |engine, fate| {
+                let Some(before) = engine.former(fate) else {
+                    return Err(HomeError::Claimed(fate.uid));
+                };
+                effect::settle(&engine.root, &parents, fate, || {
+                    let working = engine.working();
+                    (engine.former_unlocked(fate)? == before).then_some(working)
+                })
             });
         }
+    }
+
+    fn settle_one(
+        self: &Arc<Self>,
+        fate: Fate,
+        step: String,
+        settle: impl FnOnce(&Engine, &Fate) -> Result<(), HomeError> + Send + 'static,
+    ) {
+        if !self.background.with(|state| state.homes.insert(fate.uid)) {
+            return;
+        }
+        let task = Task::begin(self);
+        std::thread::spawn(move || {
+            let engine = &task.0;
+            let result = settle(engine, &fate);
+            let _working = engine.working();
+            let outcome = match result {
+                Ok(()) => {
+                    engine.note_settled(&fate);
+                    Outcome::Done { detail: fate.archive.clone().unwrap_or_default() }
+                }
+                Err(error @ HomeError::Claimed(_)) => Outcome::Skipped { reason: chain(&error) },
+                Err(error) => Outcome::Failed(error.finding(&fate)),
+            };
+            engine.background.with(|state| {
+                state.homes.remove(&fate.uid);
+                state.outcomes.push(StepOutcome { step, outcome });
+            });
+        });
+    }
+
+    /// The former user whose home is to be settled, as the ledger has them; `None` where somebody has the uid again.
+    fn former(&self, fate: &Fate) -> Option<Person> {
+        let _working = self.working();
+        self.former_unlocked(fate)
+    }
+
+    /// The same for whoever holds the lock.
+    fn former_unlocked(&self, fate: &Fate) -> Option<Person> {
+        let unclaimed = observe::unclaimed(&self.root, &[fate.uid].into())?;
+        let ledger = state::read::<Ledger>(&self.root.path(LEDGER), LEDGER).ok()??;
+        let person = ledger.people.get(&fate.uid)?;
+        let is_former = unclaimed.contains(&fate.uid) && person.left.is_some() && person.home == fate.home;
+        is_former.then(|| person.clone())
     }
 
     fn note_settled(&self, fate: &Fate) {
@@ -122,8 +165,10 @@ impl Engine {
         let Ok(Some(mut ledger)) = ledger else {
             return;
         };
+        // Whoever was back meanwhile, and left again, may have another home by now.
         if let Some(person) = ledger.people.get_mut(&fate.uid)
             && person.left.is_some()
+            && std::fs::symlink_metadata(self.root.path(&person.home)).is_err()
         {
             person.home_settled = true;
             if let Err(error) = state::write(&path, &ledger, 0o600) {
