@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
     max_term_width = 100
 )]
 #[command(
-    after_help = "Exit status: 0 all is well, 1 something needs attention, 2 wrong usage, 3 hostward could not be asked."
+    after_help = "Exit status: 0 all is well, 1 something needs attention, 2 wrong usage, 3 hostward could not be asked, 4 refused in a managed user's session (unenroll)."
 )]
 pub struct Cli {
     /// What to do.

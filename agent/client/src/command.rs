@@ -16,6 +16,8 @@ pub mod exit {
     pub const ATTENTION: u8 = 1;
     /// hostward could not be asked.
     pub const CANNOT_ASK: u8 = 3;
+    /// `unenroll` would end the session that it was called from. The package's prerm goes by it.
+    pub const OWN_SESSION: u8 = 4;
 }
 
 /// Carries out the command.

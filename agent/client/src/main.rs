@@ -1,6 +1,7 @@
 //! The command line of hostward.
 
 mod ask;
+mod caller;
 mod cli;
 mod command;
 mod doctor;

@@ -8,12 +8,22 @@ use hostward_protocol::local::{AgentReply, AgentRequest, ApplyReply, ApplyReques
 
 use crate::ask::{self, AskError};
 use crate::command::exit;
-use crate::{show, state};
+use crate::{caller, show, state};
 
 /// Leaves. The backend is told first, because afterwards there is nothing left to tell it with.
 pub fn run(yes: bool, local: bool) -> anyhow::Result<ExitCode> {
     if !nix::unistd::geteuid().is_root() {
         return Err(AskError::NotRoot.into());
+    }
+    // It ends all managed users' sessions and what they started through sudo: this as well, and a package manager that
+    // called it, half way.
+    if let Some(user) = caller::managed()? {
+        eprintln!(
+            "hostward: this runs in a session of the managed user {}, which leaving the project ends before it is done; \
+             nothing was changed. Log in as root or with a local account, over SSH or at the console, and try again",
+            show::clean(&user)
+        );
+        return Ok(ExitCode::from(exit::OWN_SESSION));
     }
     if !yes && !confirmed()? {
         println!("nothing was changed");
