@@ -13,7 +13,9 @@ mod sudoers;
 mod window;
 
 pub use health::look as look_after;
-pub use homes::{Fate, HomeError, finish as finish_home, moved_aside, settle};
+pub use homes::{
+    Fate, HomeError, finish as finish_home, moved_aside, retry as home_retry, settle, sweep_archive,
+};
 pub use window::schedule as schedule_window;
 
 use std::collections::BTreeSet;
@@ -323,15 +325,25 @@ impl Execution<'_> {
                 return self.end_all(&leavers).pop().unwrap_or_else(|| Ok(Done::default()));
             }
             Step::ArchiveHome { uid, name, home } => {
-                self.executed.homes.push(Fate::archive(*uid, name, home, self.setting.now));
-                return Ok(Done { detail: "begun".into(), ..Done::default() });
+                return Ok(self.begin(Fate::archive(*uid, name, home, self.setting.now)));
             }
             Step::DeleteHome { uid, name, home } => {
-                self.executed.homes.push(Fate::delete(*uid, name, home));
-                return Ok(Done { detail: "begun".into(), ..Done::default() });
+                return Ok(self.begin(Fate::delete(*uid, name, home, self.setting.now)));
             }
         }
         Ok(Done::default())
+    }
+
+    /// Has a home settled, unless the last attempt failed not long ago.
+    fn begin(&mut self, fate: Fate) -> Done {
+        let detail = match homes::retry::waits_until(self.setting.root, fate.uid, self.setting.now) {
+            Some(at) => format!("the last attempt failed; the next is not before {}", at.to_rfc3339()),
+            None => {
+                self.executed.homes.push(fate);
+                "begun".into()
+            }
+        };
+        Done { detail, ..Done::default() }
     }
 }
 

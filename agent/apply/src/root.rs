@@ -30,6 +30,8 @@ pub const UNTOLD: &str = "/var/lib/hostward/untold.json";
 pub const SSH: &str = "/var/lib/hostward/ssh";
 /// Homes of former users.
 pub const ARCHIVE: &str = "/var/lib/hostward/archive";
+/// Which homes could not be settled, and when each is tried again.
+pub const HOME_RETRIES: &str = "/var/lib/hostward/home-retries.json";
 /// What the agent mirrored.
 pub const INBOX: &str = "/var/lib/hostward-agent/inbox";
 /// The account database; the same path as [`hostward_accounts::PATH`].

@@ -582,6 +582,68 @@ fn a_home_that_is_being_deleted_is_not_in_the_way_of_its_owner() {
     assert_eq!(std::fs::read_dir(host.path("/home")).unwrap().count(), 1, "the old one is gone");
 }
 
+/// A file system of this size over a directory.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn over(directory: &std::path::Path, size: &str) -> Small {
+        let options = format!("size={size}");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(directory).status();
+        assert!(mounted.unwrap().success());
+        Small(directory.into())
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        assert!(Command::new("umount").arg(&self.0).status().unwrap().success());
+    }
+}
+
+#[test]
+fn an_archive_for_which_there_is_no_room_is_not_begun_and_not_tried_again_at_once() {
+    const TAKEN: &str = "/var/lib/hostward/archive";
+    // With no room beside the margin; and with some, but less than what a wrong estimate promised.
+    for (size, wrong) in [("200m", false), ("260m", true)] {
+        let mut repository = Repository::new(removal(alice_and_bob(), "archive"));
+        let host = Host::applied(&repository);
+        let home = host.path("/home/bob");
+        std::fs::create_dir(&home).unwrap();
+        std::fs::write(home.join("large"), vec![7; 8 << 20]).unwrap();
+        chown(&home, Some(BOB), Some(BOB)).unwrap();
+        std::fs::create_dir_all(host.path(TAKEN)).unwrap();
+        let _small = Small::over(&host.path(TAKEN), size);
+        std::fs::write(host.path(TAKEN).join(".old-1-x.tar.new"), "of a process that was killed").unwrap();
+        if wrong {
+            std::fs::remove_file(host.path("/usr/bin/du")).unwrap();
+            common::host::script(&host.path("/usr/bin/du"), "echo 1");
+        }
+        change(&host, &mut repository, removal(only_alice(), "archive"));
+        let later = Utc::now() + TimeDelta::hours(1);
+        let begun = |report: &Report| {
+            let is_step = |step: &&hostward_protocol::report::StepOutcome| matches!(&step.outcome, Outcome::Done { detail } if detail.contains("begun"));
+            report.steps.iter().any(|step| is_step(&step))
+        };
+        assert!(begun(&host.apply_at(later)));
+        host.engine.rest();
+        assert!(home.join("large").exists());
+        assert_eq!(std::fs::read_dir(host.path(TAKEN)).unwrap().count(), 0, "nothing is left of it");
+        let report = host.apply_at(later + TimeDelta::minutes(5));
+        assert_eq!(failures(&report), ["home-not-settled"], "{report:#?}");
+        assert!(!begun(&report), "{report:#?}");
+        assert!(format!("{report:?}").contains("MiB are free"), "{report:#?}");
+        drop(_small);
+        let report = host.apply_at(later + TimeDelta::hours(23));
+        assert!(!begun(&report), "{report:#?}");
+        assert!(begun(&host.apply_at(later + TimeDelta::hours(25))));
+        host.engine.rest();
+        assert!(!home.exists());
+        assert_eq!(host.read("/var/lib/hostward/home-retries.json"), "{}");
+        assert_eq!(std::fs::read_dir(host.path(TAKEN)).unwrap().count(), 1);
+    }
+}
+
 #[test]
 fn a_home_that_was_moved_aside_when_the_machine_stopped_is_deleted_later() {
     let repository = Repository::new(alice_and_bob());

@@ -4,6 +4,9 @@
 //! checked, never follow a link, and stay on one file system. It may take hours, so nothing waits for it; and its owner
 //! may be let in again meanwhile, so it is moved aside, at a moment at which nobody has it, before it is deleted.
 
+pub mod retry;
+mod room;
+
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -23,6 +26,9 @@ use crate::root::{ARCHIVE, Root};
 
 const LIMIT: Duration = Duration::from_secs(24 * 3600);
 
+/// How a program ends that writes beyond its limit: by SIGXFSZ.
+const OVER_THE_CAP: i32 = 128 + 25;
+
 const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// A home on its way out has this name and the uid, in the directory where it was. No user's name begins with a dot.
@@ -39,18 +45,20 @@ pub struct Fate {
     pub home: String,
     /// Name of the archive it goes into before it is deleted, if it does.
     pub archive: Option<String>,
+    /// When it was decided.
+    pub decided: DateTime<Utc>,
 }
 
 impl Fate {
     /// Archived, then deleted.
     pub fn archive(uid: u32, name: &str, home: &str, now: DateTime<Utc>) -> Fate {
         let archive = format!("{name}-{uid}-{}.tar", now.format("%Y%m%dT%H%M%SZ"));
-        Fate { archive: Some(archive), ..Fate::delete(uid, name, home) }
+        Fate { archive: Some(archive), ..Fate::delete(uid, name, home, now) }
     }
 
     /// Deleted.
-    pub fn delete(uid: u32, name: &str, home: &str) -> Fate {
-        Fate { uid, name: name.into(), home: home.into(), archive: None }
+    pub fn delete(uid: u32, name: &str, home: &str, now: DateTime<Utc>) -> Fate {
+        Fate { uid, name: name.into(), home: home.into(), archive: None, decided: now }
     }
 }
 
@@ -83,6 +91,16 @@ pub enum HomeError {
         #[source]
         source: std::io::Error,
     },
+    /// Its archive would fill the file system.
+    #[error(
+        "the archive needs about {needed} MiB, and {free} MiB are free for it in `/var/lib/hostward/archive`, beside what stays free for others"
+    )]
+    Room {
+        /// What it needs at least, in MiB.
+        needed: u64,
+        /// What it may take, in MiB.
+        free: u64,
+    },
     /// The archive could not be written.
     #[error("cannot write the archive")]
     Archive(#[from] WriteError),
@@ -100,14 +118,25 @@ pub enum HomeError {
 }
 
 impl HomeError {
+    /// Whether the same attempt would fail for a while: what runs ends, and whoever is back leaves by another plan.
+    pub fn lasts(&self) -> bool {
+        !matches!(self, HomeError::Running(_) | HomeError::Claimed(_))
+    }
+
     /// As a finding.
     pub fn finding(&self, fate: &Fate) -> Finding {
+        let mend = match self.lasts() {
+            true => {
+                "mend what the message says, or settle the home by hand; it is tried again after a day, or with the next pass once `/var/lib/hostward/home-retries.json` is removed"
+            }
+            false => "it is tried again with the next pass",
+        };
         finding(
             Responsible::Operator,
             "home-not-settled",
             format!("home of former user `{}` (uid {})", fate.name, fate.uid),
             chain(self),
-            "mend what the message says, or settle the home by hand; it is tried again with the next pass",
+            mend,
         )
     }
 }
@@ -167,6 +196,17 @@ pub fn settle<Guard>(
     remove(root, &parent_fd, &aside)
 }
 
+/// Removes what is left of archives that were being written when the process was killed. Nobody may be writing one.
+pub fn sweep_archive(root: &Root) {
+    for entry in std::fs::read_dir(root.path(ARCHIVE)).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && name.ends_with(".tar.new") {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Uids of the homes in `parent` that were moved aside and not deleted, because the machine stopped, say.
 pub fn moved_aside(root: &Root, parent: &Path) -> BTreeSet<u32> {
     std::fs::read_dir(root.path(parent))
@@ -210,8 +250,19 @@ fn place<'a>(parents: &[PathBuf], home: &'a str) -> Result<(&'a Path, &'a str), 
 fn pack(root: &Root, home: &OwnedFd, archive: &str) -> Result<durable::Stream, HomeError> {
     let directory = root.path(ARCHIVE);
     durable::directory(&directory, 0o700)?;
+    let (needed, free) = (room::estimate(root, home)?, room::free(&directory)?);
+    let no_room = |needed| Err(HomeError::Room { needed: needed >> 20, free: free >> 20 });
+    if needed > free {
+        return no_room(needed);
+    }
     let stream = durable::Stream::new(&directory.join(archive), durable::Attributes::root(0o600))?;
+    // The estimate may be wrong, and a home may be written to by others while it is packed: this is not.
+    let cap = format!("--fsize={free}:{free}");
+    let tar = root.path("/bin/tar");
+    let tar = tar.to_str().unwrap_or("/bin/tar");
     let arguments = [
+        cap.as_str(),
+        tar,
         "--create",
         "--file=-",
         "--format=posix",
@@ -223,7 +274,10 @@ fn pack(root: &Root, home: &OwnedFd, archive: &str) -> Result<durable::Stream, H
         ".",
     ];
     let output = stream.output()?;
-    let ran = run_in(&root.path("/bin/tar"), arguments, &inside(home), Stdio::from(output), LIMIT)?;
+    let ran = run_in(&root.path("/usr/bin/prlimit"), arguments, &inside(home), Stdio::from(output), LIMIT)?;
+    if ran.code == Some(OVER_THE_CAP) {
+        return no_room(free.max(needed));
+    }
     if !ran.success {
         return Err(HomeError::Failed { program: "tar", said: ran.said() });
     }

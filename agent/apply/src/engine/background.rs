@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use hostward_plan::ledger::{Ledger, Person};
 use hostward_protocol::report::{Outcome, StepOutcome};
 
@@ -18,6 +19,8 @@ use crate::{sessions, state};
 #[derive(Debug, Default)]
 pub struct Background {
     state: Mutex<State>,
+    /// Held while a home is settled: several archives at once would each take the room that is free.
+    settling: Mutex<()>,
     changed: Condvar,
 }
 
@@ -89,11 +92,17 @@ impl Engine {
     }
 
     /// Settles homes, which takes as long as it takes. One that is being settled is left to that.
-    pub(super) fn settle_homes(self: &Arc<Self>, fates: Vec<Fate>, parents: &[PathBuf]) {
+    pub(super) fn settle_homes(self: &Arc<Self>, fates: Vec<Fate>, parents: &[PathBuf], now: DateTime<Utc>) {
+        if self.background.with(|state| state.homes.is_empty()) {
+            effect::sweep_archive(&self.root);
+        }
         for parent in parents {
             for uid in effect::moved_aside(&self.root, parent) {
+                if effect::home_retry::waits_until(&self.root, uid, now).is_some() {
+                    continue;
+                }
                 let step = format!("delete what is left of a home in `{}` (uid {uid})", parent.display());
-                let fate = Fate::delete(uid, &uid.to_string(), &parent.to_string_lossy());
+                let fate = Fate::delete(uid, &uid.to_string(), &parent.to_string_lossy(), now);
                 let parent = parent.clone();
                 self.settle_one(fate, step, move |engine, fate| {
                     effect::finish_home(&engine.root, &parent, fate.uid)
@@ -127,8 +136,20 @@ impl Engine {
         let task = Task::begin(self);
         std::thread::spawn(move || {
             let engine = &task.0;
+            let settling = engine.background.settling.lock().unwrap_or_else(PoisonError::into_inner);
             let result = settle(engine, &fate);
+            drop(settling);
             let _working = engine.working();
+            let noted = match &result {
+                Ok(()) => effect::home_retry::settled(&engine.root, fate.uid),
+                Err(error) if error.lasts() => {
+                    effect::home_retry::failed(&engine.root, fate.uid, fate.decided)
+                }
+                Err(_) => Ok(()),
+            };
+            if let Err(error) = noted {
+                log::warn!("{}", chain(&error));
+            }
             let outcome = match result {
                 Ok(()) => {
                     engine.note_settled(&fate);

@@ -226,7 +226,7 @@ impl Engine {
         report.warnings.extend(effect::schedule_window(&self.root, plan.next_change));
         report.warnings.dedup();
         self.look_again_later(executed.ended);
-        self.settle_homes(executed.homes, &config.accounts.home_parents);
+        self.settle_homes(executed.homes, &config.accounts.home_parents, now);
     }
 
     pub(super) fn prepare(

@@ -13,7 +13,7 @@ use crate::durable::{self, WriteError};
 use crate::effect::{self, Setting};
 use crate::finding::host;
 use crate::report;
-use crate::root::{LEDGER, PRIVATE, REPORT, SSH, STATUS, TAKEN_TOKEN, UNTOLD};
+use crate::root::{HOME_RETRIES, LEDGER, PRIVATE, REPORT, SSH, STATUS, TAKEN_TOKEN, UNTOLD};
 use crate::store::Store;
 use crate::trust::Trust;
 
@@ -60,6 +60,7 @@ impl Engine {
         durable::remove(&root.path(REPORT))?;
         durable::remove(&root.path(UNTOLD))?;
         durable::remove(&root.path(STATUS))?;
+        durable::remove(&root.path(HOME_RETRIES))?;
         durable::remove(&root.path(LEDGER))?;
         for directory in [SSH, PRIVATE] {
             // Not empty means that somebody else put something there, which is not ours to remove.

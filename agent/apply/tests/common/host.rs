@@ -218,7 +218,7 @@ pub fn furnish(directory: &Path) {
     write("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n");
     script(&at("/bin/bash"), "exit 0");
     symlink("/proc", at("/proc")).unwrap();
-    for program in ["/usr/bin/ssh-keygen", "/bin/tar", "/bin/rm"] {
+    for program in ["/usr/bin/ssh-keygen", "/bin/tar", "/bin/rm", "/usr/bin/du", "/usr/bin/prlimit"] {
         symlink(program, at(program)).unwrap();
     }
     let root = directory.display();
