@@ -183,18 +183,18 @@ fn hostile_entries_are_refused_one_by_one_and_the_rest_is_in_force(release: Rele
 /// An outage of the backend is nobody's problem but the backend's.
 fn everything_goes_on_while_the_backend_is_down(release: Release) {
     let lab = new_lab();
-    // Long enough to boot and enroll, short enough to wait for.
-    let until = (Utc::now() + TimeDelta::seconds(25)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let team = format!(
-        "{}\n[[grants]]\ngroup = \"visitors\"\nlogin = true\nuntil = {until}\n\
-         [groups.visitors]\ngid = 71003\nmembers = [\"vera\"]\n[users.vera]\nuid = 70005\n",
-        TEAM
-    );
-    let mut fixture = Fixture::on(&lab, release).team(&team).enrolled();
-    assert!(fixture.ssh_as("vera").run("true").success(), "her time is not over yet");
-    let session = fixture.session("alice", hostward_host_tests::Terminal::Yes, "true");
+    let mut fixture = Fixture::enrolled(&lab, release);
+    // Long enough for one login, short enough to wait for.
+    let until = (Utc::now() + TimeDelta::seconds(8)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    fixture.change_team(|team| {
+        format!(
+            "{team}\n[[grants]]\ngroup = \"visitors\"\nlogin = true\nuntil = {until}\n\
+             [groups.visitors]\ngid = 71003\nmembers = [\"vera\"]\n[users.vera]\nuid = 70005\n"
+        )
+    });
+    let mut visit = fixture.session("vera", hostward_host_tests::Terminal::No, "true");
+    let mut session = fixture.session("alice", hostward_host_tests::Terminal::Yes, "true");
     fixture.backend.stop();
-    let mut session = session;
     fixture.wait_for_agent(SOON, "a problem", |status| {
         status.problem.as_ref().is_some_and(|finding| finding.code == "backend-connection-refused")
     });
@@ -211,10 +211,11 @@ fn everything_goes_on_while_the_backend_is_down(release: Release) {
     assert_eq!(fixture.host.stat("/etc/sudoers.d/hostward"), "regular file 440 root:root");
     assert!(fixture.host.run("! grep '# mine' /etc/sudoers.d/hostward").success());
     // Nobody has to be asked for a time window to end, nor for a person to go with it.
-    fixture.host.wait_for(Duration::from_secs(90), "the end of vera's time", |host| {
+    fixture.host.wait_for(Duration::from_secs(20), "the end of vera's time", |host| {
         let output = host.run("getent passwd vera");
         if output.status == 2 { Ok(()) } else { Err(output.to_string()) }
     });
+    let _ = visit.wait(SOON);
     assert!(!fixture.ssh_as("vera").run("true").success());
     assert!(session.is_running());
 
