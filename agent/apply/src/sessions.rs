@@ -1,15 +1,18 @@
 //! Ends everything that runs under a uid: linger off, sessions terminated so that PAM closes them, then killed.
 
+mod strike;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use hostward_protocol::report::{Finding, Responsible};
 
 use crate::bus;
-use crate::finding::finding;
+use crate::finding::{chain, finding};
 use crate::processes::{Process, Processes, await_ends, belonging, exists, own_pid};
 use crate::root::Root;
 use rustix::process::Signal;
+use strike::{Blow, NOBODYS, Reach, strike};
 
 /// Where logind keeps who has a session, by uid.
 pub const LOGIND_USERS: &str = "/run/systemd/users";
@@ -19,6 +22,10 @@ pub const LINGER: &str = "/var/lib/systemd/linger";
 const GRACE: Duration = Duration::from_millis(300);
 /// How long the killing may go on against processes that start others.
 const LIMIT: Duration = Duration::from_secs(5);
+/// So many looks in a row, each after a pause, must find nothing: one may miss what forks and ends at once.
+const QUIET_LOOKS: usize = 3;
+/// The pause between looks that find nothing.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Descriptors that are waited on at once.
 const MAX_WAITS: usize = 256;
 
@@ -41,14 +48,34 @@ pub fn end(root: &Root, leavers: &[Leaver]) -> BTreeMap<u32, Result<usize, Findi
     let (with_session, without): (Vec<&Leaver>, Vec<&Leaver>) =
         leavers.iter().partition(|leaver| exists(&logind_user(root, leaver.uid)));
     leavers.iter().for_each(|leaver| stop_lingering(root, leaver));
-    if before.is_empty() && with_session.is_empty() {
-        return leavers.iter().map(|leaver| (leaver.uid, Ok(0))).collect();
+    if !before.is_empty() || !with_session.is_empty() {
+        close(root, &processes, &before, &with_session, &without);
     }
-    for leaver in &with_session {
+    // Also where nothing was seen: what forks fast enough is not.
+    kill(&processes, &uids, &mut seen);
+    let left = processes.all();
+    let left = belonging(&left, &uids, own_pid());
+    let ended = seen.counts();
+    let outcome = |leaver: &Leaver| match left.iter().filter(|(_, uid)| *uid == leaver.uid).count() {
+        0 => Ok(ended.get(&leaver.uid).copied().unwrap_or(0)),
+        left => Err(survivors(leaver, left)),
+    };
+    leavers.iter().map(|leaver| (leaver.uid, outcome(leaver))).collect()
+}
+
+/// Lets PAM close sessions, for as long as that may take.
+fn close(
+    root: &Root,
+    processes: &Processes,
+    before: &[Process],
+    with_session: &[&Leaver],
+    without: &[&Leaver],
+) {
+    for leaver in with_session {
         bus::logind(root, "TerminateUser", "u", &[&leaver.uid.to_string()]);
     }
     for leaver in without {
-        terminate(&processes, &before, leaver.uid);
+        terminate(processes, before, leaver.uid);
     }
     let pidfds =
         before.iter().take(MAX_WAITS).filter_map(|process| processes.open(process).ok().flatten()).collect();
@@ -59,15 +86,6 @@ pub fn end(root: &Root, leavers: &[Leaver]) -> BTreeMap<u32, Result<usize, Findi
             bus::logind(root, "KillUser", "ui", &[&leaver.uid.to_string(), "9"]);
         }
     }
-    kill(&processes, &uids, &mut seen);
-    let left = processes.all();
-    let left = belonging(&left, &uids, own_pid());
-    let ended = seen.counts();
-    let outcome = |leaver: &Leaver| match left.iter().filter(|(_, uid)| *uid == leaver.uid).count() {
-        0 => Ok(ended.get(&leaver.uid).copied().unwrap_or(0)),
-        left => Err(survivors(leaver, left)),
-    };
-    leavers.iter().map(|leaver| (leaver.uid, outcome(leaver))).collect()
 }
 
 /// Without logind: asks the user's own processes, sshd's among them, so that root's monitor closes the PAM session.
@@ -86,11 +104,26 @@ pub fn end_again(root: &Root, uids: &BTreeSet<u32>) {
 
 fn kill(processes: &Processes, uids: &BTreeSet<u32>, seen: &mut Seen) {
     let deadline = Instant::now() + LIMIT;
+    let mut quiet = 0;
+    let mut first = true;
     loop {
-        let found = seen.look(processes, uids);
-        if found.is_empty() || Instant::now() > deadline {
+        let all = processes.all();
+        let found = seen.note(&all, uids);
+        if found.is_empty() {
+            quiet += 1;
+        } else {
+            quiet = 0;
+        }
+        if (quiet >= QUIET_LOOKS && !first) || Instant::now() > deadline {
             return;
         }
+        if first || !found.is_empty() {
+            let nobodys = NOBODYS.into_iter().filter(|nobody| all.iter().all(|p| !p.uids.contains(nobody)));
+            if let Err(error) = strike(blows(&all, uids), nobodys.collect()) {
+                log::warn!("cannot end everything under a uid at one stroke: {}", chain(&error));
+            }
+        }
+        first = false;
         let mut pidfds = Vec::new();
         for process in &found {
             match processes.signal(process, Signal::KILL) {
@@ -99,8 +132,34 @@ fn kill(processes: &Processes, uids: &BTreeSet<u32>, seen: &mut Seen) {
                 Err(error) => log::warn!("cannot kill process {}: {error}", process.pid),
             }
         }
-        await_ends(pidfds, Duration::from_millis(100));
+        if found.is_empty() {
+            std::thread::sleep(PAUSE);
+        } else {
+            await_ends(pidfds, Duration::from_millis(100));
+        }
     }
+}
+
+/// How each of `uids` is struck without hitting anybody else: a container's process that has the number, or one that we
+/// descend from. Where there is one, only the process groups are that none of these is in.
+fn blows(all: &[Process], uids: &BTreeSet<u32>) -> Vec<Blow> {
+    let ending: BTreeSet<i32> =
+        belonging(all, uids, own_pid()).into_iter().map(|(process, _)| process.pid).collect();
+    let mut own: BTreeMap<u32, BTreeSet<i32>> = BTreeMap::new();
+    let mut foreign: BTreeMap<u32, BTreeSet<i32>> = BTreeMap::new();
+    for process in all {
+        let groups = if ending.contains(&process.pid) { &mut own } else { &mut foreign };
+        for uid in process.uids.iter().filter(|uid| uids.contains(uid)) {
+            groups.entry(*uid).or_default().insert(process.group);
+        }
+    }
+    let reach = |uid| match foreign.get(&uid) {
+        None => Reach::All,
+        Some(foreign) => Reach::Groups(
+            own.get(&uid).into_iter().flatten().copied().filter(|g| !foreign.contains(g)).collect(),
+        ),
+    };
+    uids.iter().map(|uid| Blow { uid: *uid, reach: reach(*uid) }).collect()
 }
 
 /// Processes found so far, by pid and start time: a child of sudo stays theirs after its parent has ended.
@@ -109,11 +168,14 @@ struct Seen(BTreeMap<(i32, u64), u32>);
 
 impl Seen {
     fn look(&mut self, processes: &Processes, uids: &BTreeSet<u32>) -> Vec<Process> {
-        let all = processes.all();
-        for (process, uid) in belonging(&all, uids, own_pid()) {
+        self.note(&processes.all(), uids)
+    }
+
+    fn note(&mut self, all: &[Process], uids: &BTreeSet<u32>) -> Vec<Process> {
+        for (process, uid) in belonging(all, uids, own_pid()) {
             self.0.entry((process.pid, process.started)).or_insert(uid);
         }
-        all.into_iter().filter(|p| self.0.contains_key(&(p.pid, p.started))).collect()
+        all.iter().filter(|p| self.0.contains_key(&(p.pid, p.started))).cloned().collect()
     }
 
     /// How many there were of each uid.

@@ -13,12 +13,16 @@ fn local_uids(facts: &Facts) -> HashSet<u32> {
     facts.local_users.iter().map(|user| user.uid).collect()
 }
 
-/// Ends what runs under the uid of somebody who was once let in and is not any more.
+/// Ends what runs under the uid of somebody who was once let in and is not any more. Of those who lose login now also
+/// where nothing was seen to run: what forks and ends at once is missed by a look.
 pub(super) fn end(desired: &Desired, facts: &Facts, ledger: &Ledger, steps: &mut Steps) {
     let local = local_uids(facts);
-    for uid in facts.running.iter().filter(|uid| !desired.admits(**uid) && !local.contains(uid)) {
-        if let Some(person) = ledger.people.get(uid) {
-            steps.narrow(Step::EndSessions { uid: *uid, name: person.name.clone() }, "");
+    let running = facts.running.iter().copied();
+    let still = running.filter(|uid| !desired.admits(*uid) && !local.contains(uid));
+    let uids: BTreeSet<u32> = leaving(desired, facts).into_iter().chain(still).collect();
+    for uid in uids {
+        if let Some(person) = ledger.people.get(&uid) {
+            steps.narrow(Step::EndSessions { uid, name: person.name.clone() }, "");
         }
     }
 }
