@@ -325,7 +325,7 @@ fn root_cgroup(text: &str) -> String {
 fn slice_uid_below(text: &str, root: &str) -> Option<u32> {
     let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
     let slices = paths.filter_map(|path| path.strip_prefix(root)?.strip_prefix("/user.slice/"));
-    slices.filter_map(|rest| slice_uid(rest)).next()
+    slices.filter_map(slice_uid).next()
 }
 
 /// The uid out of a component `user-UID.slice` of /proc/PID/cgroup. systemd's own program that removes the user's
