@@ -375,7 +375,7 @@ impl Agent {
     /// Whoever writes the configuration and then a token expects the token to be tried with it.
     fn reload_if_changed(&mut self, now: Instant) {
         match hostward_config::load(&self.options.config()) {
-            Ok(config) if config == self.config => {}
+            Ok(config) if config == self.config && !self.problems.is_any() => {}
             _ => self.reload(now),
         }
     }

@@ -30,6 +30,11 @@ impl Problems {
         replace(&mut self.report, problem, "the backend can be told again");
     }
 
+    /// Whether something is wrong with following the policy or with reporting.
+    pub fn is_any(&self) -> bool {
+        self.policy.is_some() || self.report.is_some()
+    }
+
     /// Whether the backend does not know the host.
     pub fn is_estranged(&self) -> bool {
         self.report.as_ref().is_some_and(|(finding, _)| finding.code == "host-unknown")
