@@ -107,14 +107,6 @@ impl Processes {
         self.pids().filter_map(|pid| self.read(pid, &ours)).collect()
     }
 
-    /// Whether anything of the user's is left in the slice of `uid`, in whatever pid namespace.
-    pub fn any_in_slice(&self, uid: u32) -> bool {
-        self.pids().any(|pid| {
-            let cgroup = std::fs::read(self.proc.join(pid.to_string()).join("cgroup"));
-            cgroup.is_ok_and(|bytes| slice_uid(&String::from_utf8_lossy(&bytes)) == Some(uid))
-        })
-    }
-
     /// Which of `uids` have a process, as far as a look tells: who forks fast enough is not seen by it.
     pub fn running(&self, uids: &BTreeSet<u32>) -> BTreeSet<u32> {
         let ours = self.ours();

@@ -79,13 +79,9 @@ fn close(
     }
     let pidfds =
         before.iter().take(MAX_WAITS).filter_map(|process| processes.open(process).ok().flatten()).collect();
+    // What is left then is killed, but not by logind's KillUser: that would also hit systemd's own program that removes
+    // the user's runtime directory, and leave a failed unit behind.
     await_ends(pidfds, GRACE);
-    for leaver in with_session {
-        // It signals whatever is in the slice; what only tidies up after the user is better left to that.
-        if exists(&logind_user(root, leaver.uid)) && processes.any_in_slice(leaver.uid) {
-            bus::logind(root, "KillUser", "ui", &[&leaver.uid.to_string(), "9"]);
-        }
-    }
 }
 
 /// Without logind: asks the user's own processes, sshd's among them, so that root's monitor closes the PAM session.
