@@ -498,10 +498,9 @@ fn the_enroll_command_refuses_what_is_no_token() {
         assert!(!fixture.host.exists(TOKEN));
     }
     let mut fixture = fixture;
+    let token = fixture.token();
     fixture.backend.stop();
-    let output = fixture.try_enroll(&URL_SAFE_NO_PAD.encode(
-        r#"{"url":"https://backend.test:8443","project":"acme","secret":"s","root_sha256":"0000000000000000000000000000000000000000000000000000000000000000","root_version":1}"#,
-    ), 2);
+    let output = fixture.try_enroll(&token, 2);
     assert_eq!(output.status, 1, "{output}");
     assert!(output.stderr.contains("keeps trying"), "{output}");
 }

@@ -46,6 +46,10 @@ const ENROLLED: &[(&str, &str)] = &[
 
 const UNITS: &str = "hostward.service hostward.socket hostward-apply.socket hostward-drift.timer";
 
+/// Units but for those that come and go with sessions and devices.
+const UNITS_THAT_STAY: &str = "systemctl list-units --all --no-legend --plain | awk '{print $1}' | \
+                               grep -v -e session- -e user- -e run- -e '[.]device' | sort";
+
 #[track_caller]
 fn assert_modes(host: &Host, when: &str, expected: &[(&str, &str)]) {
     for (path, stat) in expected {
@@ -111,7 +115,8 @@ fn an_upgrade_keeps_everything_and_interrupts_no_login(release: Release) {
     // Lookups, sudo and logins, all the while.
     let lookups = host.spawn(
         "n=0; while [ ! -e /run/enough ]; do \
-         getent passwd alice >/dev/null && getent group people >/dev/null && id alice | grep -q hostward-users || echo lookup; \
+         getent passwd alice >/dev/null && getent group people >/dev/null && \
+         id alice | grep -q hostward-users || echo lookup; \
          sudo -l -U alice | grep -q /usr/bin/id || echo sudo; n=$((n + 1)); done; echo $n rounds",
     );
     let logins = {
@@ -154,11 +159,12 @@ fn removal_and_purge_leave_the_host_as_it_was(release: Release) {
     let host = &fixture.host;
     host.must("rm -r /etc/hostward");
     // An nsswitch.conf that has seen life.
-    let nsswitch = "# ours: files first\npasswd:\t\tcompat\n group: files [NOTFOUND=return] systemd # why?\n\nhosts: files dns\n";
+    let nsswitch = "# ours: files first\npasswd:\t\tcompat\n group: files [NOTFOUND=return] systemd # why?\n\n\
+                    hosts: files dns\n";
     host.write("/etc/nsswitch.conf", 0o644, "root:root", nsswitch);
     let before = etc(host);
     let key = root_key(&fixture);
-    let units = host.ok("systemctl list-units --all --no-legend --plain | awk '{print $1}' | grep -v -e session- -e user- -e run- -e '[.]device' | sort");
+    let units = host.ok(UNITS_THAT_STAY);
 
     host.install(&package());
     fixture.trust_backend("");
@@ -195,7 +201,7 @@ fn removal_and_purge_leave_the_host_as_it_was(release: Release) {
         ""
     );
     assert_eq!(host.run("pgrep -f '[h]ostward-(agent|apply|principals)'").stdout, "");
-    let now = host.ok("systemctl list-units --all --no-legend --plain | awk '{print $1}' | grep -v -e session- -e user- -e run- -e '[.]device' | sort");
+    let now = host.ok(UNITS_THAT_STAY);
     assert_eq!(now.lines().filter(|unit| unit.contains("hostward")).count(), 0, "{now}");
     assert!(units.lines().all(|unit| now.lines().any(|left| left == unit)), "{units}\n--- now\n{now}");
     assert_eq!(host.ok("cat /home/alice/file; stat -c %u:%g /home/alice"), "mine\n70001:70001\n");
@@ -221,7 +227,8 @@ fn accounts_are_served_with_any_nsswitch_conf(release: Release) {
         ("stock", "passwd: files systemd\ngroup: files systemd\nshadow: files\n"),
         (
             "stops at files",
-            "passwd: files [NOTFOUND=return] systemd\ngroup: files [NOTFOUND=return] systemd\nshadow: files [NOTFOUND=return]\n",
+            "passwd: files [NOTFOUND=return] systemd\ngroup: files [NOTFOUND=return] systemd\n\
+             shadow: files [NOTFOUND=return]\n",
         ),
         ("comments", "# passwd: nis\npasswd: files # local ones\ngroup:files # all\nshadow:\tfiles # x\n"),
         ("compat", "passwd: compat\ngroup: compat\nshadow: compat\n"),

@@ -97,7 +97,7 @@ fn is_about(finding: &Finding, word: &str) -> bool {
 /// One mistake, or one attack, in the policy costs nobody else anything.
 fn hostile_entries_are_refused_one_by_one_and_the_rest_is_in_force(release: Release) {
     let lab = new_lab();
-    let grant = "entitlements = [\"look\", \"x-newline\", \"x-relative\", \"x-raw\", \"x-slash\", \"x-wildcard\", \"x-backslash\"]";
+    let granted = r#""entitlements": ["look", "x-newline", "x-relative", "x-raw", "x-slash", "x-wildcard", "x-backslash"]"#;
     let team = edited(TEAM, "[users.alice]\n", "[users.alice]\nid = \"u-alice\"\n");
     let fixture = Fixture::on(&lab, release).team(&team).boot();
     let host = &fixture.host;
@@ -108,11 +108,10 @@ fn hostile_entries_are_refused_one_by_one_and_the_rest_is_in_force(release: Rele
     fixture.change_team(|team| {
         let admins = "[[grants]]\ngroup = \"admins\"\nlogin = true\nentitlements = [\"look\"]";
         assert!(team.contains(admins));
-        let raw = grant.replace("entitlements = ", "\"entitlements\": ");
         let hostile = edited(
             HOSTILE,
             "grants = [\n",
-            &format!("grants = [\n    '{{\"id\": \"r-alice\", \"group\": \"g-alice\", \"login\": true, {raw}}}',\n"),
+            &format!("grants = [\n    '{{\"id\": \"r-alice\", \"group\": \"g-alice\", \"login\": true, {granted}}}',\n"),
         );
         let hostile = edited(
             &hostile,

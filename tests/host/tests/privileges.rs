@@ -65,9 +65,9 @@ fn each_process_has_no_more_than_it_needs(release: Release) {
     );
 
     // The only place that the agent can write to.
-    let writable = host.ok(
-        "find / -xdev \\( -path /proc -o -path /sys -o -path /tmp -o -path /var/tmp \\) -prune -o \\( -user hostward -o -group hostward \\) -print",
-    );
+    let writable = host
+        .ok("find / -xdev \\( -path /proc -o -path /sys -o -path /tmp -o -path /var/tmp \\) -prune -o \
+         \\( -user hostward -o -group hostward \\) -print");
     for path in writable.lines() {
         assert!(path.starts_with("/var/lib/hostward-agent") || path == "/run/hostward/apply.sock", "{path}");
     }
