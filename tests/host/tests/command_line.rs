@@ -1,6 +1,6 @@
 //! The command line on an installed host.
 
-use hostward_host_tests::{Fixture, Release, edited, new_lab, on_each_release};
+use hostward_host_tests::{Fixture, Release, SOON, edited, new_lab, on_each_release};
 
 on_each_release!(
     every_command_answers_people_and_programs,
@@ -136,7 +136,7 @@ fn doctor_finds_what_is_wrong_and_says_how_to_mend_it(release: Release) {
         );
         host.must(mend);
         // The agent notices by itself that it can go on.
-        host.wait_until_ok("hostward doctor");
+        host.wait_until_ok(SOON, "hostward doctor");
     }
 }
 

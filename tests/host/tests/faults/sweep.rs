@@ -1,7 +1,7 @@
 //! Every rename and fsync of an apply: killed at it, and failed at it, one after another. The crate's own
 //! tests sweep the same with its operations; here it is the installed program's system calls.
 
-use hostward_host_tests::{Fixture, Release, SOON, new_lab};
+use hostward_host_tests::{Fixture, Release, new_lab};
 use hostward_protocol::report::Outcome;
 
 use crate::state::{Pendulum, Side};
