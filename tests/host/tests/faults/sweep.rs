@@ -1,7 +1,7 @@
 //! Every rename and fsync of an apply: killed at it, and failed at it, one after another. The crate's own
 //! tests sweep the same with its operations; here it is the installed program's system calls.
 
-use hostward_host_tests::{Fixture, Release, new_lab};
+use hostward_host_tests::{Fixture, Release, SOON, new_lab};
 use hostward_protocol::report::Outcome;
 
 use crate::state::{Pendulum, Side};
@@ -30,9 +30,9 @@ fn arm(fixture: &Fixture<'_>, tampering: &str, n: u32) {
 }
 
 fn disarm(fixture: &Fixture<'_>) {
-    fixture
-        .host
-        .must(&format!("rm -f {DROP_IN}; systemctl daemon-reload; systemctl stop hostward-apply.service"));
+    // A request that is still waiting starts it at the same moment, and one of the two jobs is cancelled.
+    let stop = format!("rm -f {DROP_IN}; systemctl daemon-reload; systemctl stop hostward-apply.service");
+    fixture.host.wait_until_ok(SOON, &stop);
 }
 
 /// Publishes the other side with an armed process, and returns whether the tampering was met.
