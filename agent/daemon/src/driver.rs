@@ -229,7 +229,13 @@ impl Agent {
                 let outcome = EnrollmentOutcome::Refused { reason };
                 self.errand.then(Step::Finish(outcome), now);
             }
-            Ended::Told => self.errand.done(now),
+            Ended::Told => {
+                self.errand.done(now);
+                // What was put before root meanwhile was judged by the pin of the enrollment before.
+                if self.problems.keeps_from_policy() {
+                    self.stand(self.standing.clone(), now);
+                }
+            }
             Ended::Failed { step, finding, pace, asked } => {
                 let delay = self.errand.retry(step, pace, asked, now, random::fraction());
                 self.problems.token(Some((finding, Some(self.in_(delay)))));
@@ -375,7 +381,7 @@ impl Agent {
     /// Whoever writes the configuration and then a token expects the token to be tried with it.
     fn reload_if_changed(&mut self, now: Instant) {
         match hostward_config::load(&self.options.config()) {
-            Ok(config) if config == self.config && !self.problems.is_any() => {}
+            Ok(config) if config == self.config && !self.problems.is_misconfigured() => {}
             _ => self.reload(now),
         }
     }

@@ -30,9 +30,15 @@ impl Problems {
         replace(&mut self.report, problem, "the backend can be told again");
     }
 
-    /// Whether something is wrong with following the policy or with reporting.
-    pub fn is_any(&self) -> bool {
-        self.policy.is_some() || self.report.is_some()
+    /// Whether root would not read the operator's configuration.
+    pub fn is_misconfigured(&self) -> bool {
+        let problems = [&self.policy, &self.report];
+        problems.into_iter().flatten().any(|(finding, _)| finding.code == "configuration-invalid")
+    }
+
+    /// Whether something keeps the policy from being followed.
+    pub fn keeps_from_policy(&self) -> bool {
+        self.policy.is_some()
     }
 
     /// Whether the backend does not know the host.
