@@ -60,6 +60,8 @@ pub struct Agent {
     standing: Standing,
     view: View,
     errand: Errand,
+    /// Root does not know of the enrollment yet: it would judge the policy by the pin of the one before.
+    telling: bool,
     token: Job<Ended>,
     follower: Option<Follower>,
     reporting: Option<Reporting>,
@@ -105,6 +107,7 @@ impl Agent {
             standing: Standing::Nobody,
             view: View::Idle,
             errand: Errand::new(now),
+            telling: false,
             token: Job::default(),
             follower: None,
             reporting: None,
@@ -130,7 +133,7 @@ impl Agent {
 
     fn due(&self) -> Option<Instant> {
         let token = self.errand.due().filter(|_| !self.token.is_running());
-        let policy = self.follower.as_ref().and_then(Follower::due);
+        let policy = self.follower.as_ref().filter(|_| !self.telling).and_then(Follower::due);
         let report = self.reporting.as_ref().and_then(Reporting::due);
         [token, policy, report].into_iter().flatten().min()
     }
@@ -150,7 +153,9 @@ impl Agent {
         }
         let mut free = true;
         if let Some(follower) = &mut self.follower {
-            follower.start(now);
+            if !self.telling {
+                follower.start(now);
+            }
             free = !follower.is_adopting();
         }
         if let Some(reporting) = &mut self.reporting {
@@ -186,6 +191,7 @@ impl Agent {
     fn token_ended(&mut self, ended: Ended, now: Instant) {
         if !matches!(ended, Ended::Failed { .. }) {
             self.problems.token(None);
+            self.telling = false;
         }
         match ended {
             Ended::Absent => {
@@ -221,6 +227,7 @@ impl Agent {
                     reporting.enrolled_with(&host);
                 }
                 let outcome = EnrollmentOutcome::Enrolled { host_id };
+                self.telling = true;
                 self.errand.then(Step::Finish(outcome), now);
             }
             Ended::Refused(reason) => {
@@ -332,6 +339,7 @@ impl Agent {
         }
         self.token.stop();
         self.errand = Errand::idle();
+        self.telling = false;
         self.follower = None;
         self.reporting = None;
         if let Standing::Host(identity) = &self.standing {

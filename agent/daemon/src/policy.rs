@@ -68,6 +68,8 @@ pub struct Follower {
     poll_at: Instant,
     job: Job<Event>,
     polling: bool,
+    /// Root wrote its status while something was before it.
+    unread: bool,
     quick: Quick,
 }
 
@@ -137,6 +139,7 @@ impl Follower {
             poll_at: now,
             job: Job::default(),
             polling: false,
+            unread: false,
             quick: Quick::default(),
         })
     }
@@ -223,7 +226,11 @@ impl Follower {
 
     /// Root says what it has: where that is not what the agent believes, everything is put before it anew.
     pub fn root_has(&mut self, status: &HostStatus, now: Instant) {
-        if self.is_adopting() || (status.policy.is_none() && !status.failures.is_empty()) {
+        if self.is_adopting() {
+            self.unread = true;
+            return;
+        }
+        if status.policy.is_none() && !status.failures.is_empty() {
             // It could not even look.
             return;
         }
@@ -246,7 +253,18 @@ impl Follower {
     /// Goes on from there.
     pub fn conclude(&mut self, finished: Finished, now: Instant) -> Vec<News> {
         self.polling = false;
-        match finished.0 {
+        let news = self.concluded(finished.0, now);
+        if !self.is_adopting()
+            && std::mem::take(&mut self.unread)
+            && let Some(status) = host_status(&self.options.host_status)
+        {
+            self.root_has(&status, now);
+        }
+        news
+    }
+
+    fn concluded(&mut self, event: Event, now: Instant) -> Vec<News> {
+        match event {
             Event::Polled(Ok(polled), attempt) => self.polled(polled, attempt, now),
             Event::Polled(Err(fault), Attempt { held, .. }) => {
                 let finding = fault.finding(&self.subject());
