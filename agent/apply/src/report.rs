@@ -110,5 +110,8 @@ fn status(report: &Report, trust: Option<&str>) -> HostStatus {
         refused: count(report.refusals.len()),
         warnings: count(report.warnings.len()),
         users: report.users,
+        changes: count(
+            report.steps.iter().filter(|step| matches!(step.outcome, Outcome::Done { .. })).count(),
+        ),
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use hostward_protocol::local::{AgentStatus, EnrollmentState};
+use hostward_protocol::local::{AgentStatus, EnrollmentState, HostStatus};
 use hostward_protocol::token::{EnrollmentToken, MAX_TOKEN_LEN};
 
 use crate::ask::AskError;
@@ -80,10 +80,10 @@ fn await_outcome(started: DateTime<Utc>, wait: Duration) -> anyhow::Result<ExitC
     let mut admitted_since = None;
     loop {
         let agent = state::agent()?.filter(|agent| agent.at >= started);
+        let host = state::host()?.filter(|host| host.at >= started);
         match agent.as_ref().map(|a| &a.enrollment) {
             Some(EnrollmentState::Enrolled { host_id, .. }) => {
-                let host = state::host()?.filter(|host| host.at >= started && host.policy.is_some());
-                if let Some(host) = host {
+                if let Some(host) = host.as_ref().filter(|host| host.policy.is_some()) {
                     println!(
                         "enrolled as host {}; {} managed users can log in",
                         show::clean(host_id),
@@ -102,18 +102,23 @@ fn await_outcome(started: DateTime<Utc>, wait: Duration) -> anyhow::Result<ExitC
             _ => {}
         }
         if Instant::now() >= deadline {
-            eprint!("{}", timed_out(agent.as_ref()));
+            eprint!("{}", timed_out(agent.as_ref(), host.as_ref()));
             return Ok(ExitCode::from(exit::ATTENTION));
         }
         std::thread::sleep(Duration::from_millis(100));
     }
 }
 
-fn timed_out(agent: Option<&AgentStatus>) -> String {
+fn timed_out(agent: Option<&AgentStatus>, host: Option<&HostStatus>) -> String {
+    let refused = host.and_then(|host| host.admission.as_ref());
     match agent {
         None => "no word from the agent; is it running? See `systemctl status hostward`\n".into(),
         Some(AgentStatus { problem: Some(problem), .. }) => {
             format!("not yet; the agent keeps trying:\n{}", show::finding(problem))
+        }
+        Some(AgentStatus { enrollment: EnrollmentState::Enrolled { .. }, .. }) if refused.is_some() => {
+            let refused = refused.map(show::finding).unwrap_or_default();
+            format!("enrolled, but the policy is not admitted; the agent keeps trying:\n{refused}")
         }
         Some(_) => "not yet; the agent keeps trying, see `hostward status`\n".into(),
     }

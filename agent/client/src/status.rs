@@ -260,6 +260,7 @@ mod tests {
             trust: None,
             users: 2,
             refused: 0,
+            changes: 0,
             warnings: 0,
             admission: None,
             failures: Vec::new(),

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use hostward_protocol::api::HostInfo;
 use hostward_protocol::local::HostStatus;
 use hostward_protocol::problem::Code;
@@ -26,8 +25,6 @@ use crate::random;
 const INTERVAL: Duration = Duration::from_secs(3600);
 /// How often root is asked because it did something by itself, at most.
 const SPACING: Duration = Duration::from_secs(60);
-/// Between a report and the status that root writes with it there are no more than a few seconds.
-const TOGETHER: TimeDelta = TimeDelta::seconds(5);
 
 /// What is to be told.
 pub struct Reporting {
@@ -38,8 +35,7 @@ pub struct Reporting {
     waiting: Option<Waiting>,
     host: HostInfo,
     host_is_told: bool,
-    /// The newest thing that root did of which the agent has the report.
-    covered: Option<DateTime<Utc>>,
+    told_of: ToldOf,
     ask_at: Instant,
     asked_at: Option<Instant>,
     send_at: Instant,
@@ -59,6 +55,29 @@ struct Waiting {
 struct Told {
     host_id: String,
     host: String,
+}
+
+/// What root's reports said so far.
+#[derive(Default)]
+struct ToldOf {
+    /// The status that went with the newest.
+    status: Option<HostStatus>,
+}
+
+impl ToldOf {
+    /// A report goes out, and this is what root wrote last.
+    fn deliver(&mut self, report: &Report, status: Option<HostStatus>) {
+        self.status = status.filter(|status| status.at == report.at);
+    }
+
+    /// Whether there is something in it that no report said: most passes only find that all is well.
+    fn lacks(&self, status: &HostStatus) -> bool {
+        let Some(told) = &self.status else {
+            return true;
+        };
+        let same = HostStatus { at: told.at, changes: told.changes, ..status.clone() } == *told;
+        status.at != told.at && (status.changes > 0 || !same)
+    }
 }
 
 enum Event {
@@ -102,7 +121,7 @@ impl Reporting {
             root,
             waiting: None,
             host,
-            covered: None,
+            told_of: ToldOf::default(),
             ask_at: now + jittered(INTERVAL, random::fraction()),
             asked_at: None,
             send_at: now,
@@ -174,8 +193,7 @@ impl Reporting {
 
     /// Root made a report: it goes to the backend.
     pub fn deliver(&mut self, report: &Report, now: Instant) {
-        let written = crate::policy::host_status(&self.options.host_status).map(|s| s.at);
-        self.covered = Some(written.map_or(report.at, |at| at.max(report.at)));
+        self.told_of.deliver(report, crate::policy::host_status(&self.options.host_status));
         self.ask_at = now + jittered(INTERVAL, random::fraction());
         self.waiting = Some(Waiting { report: Arc::new(report.clone()), idempotency_key: random::id() });
         if self.failures.is_fresh() {
@@ -186,8 +204,7 @@ impl Reporting {
     /// Root wrote its status: if it did something by itself, its report is wanted. `free`: nothing is before root
     /// whose report is still to come.
     pub fn root_did(&mut self, status: &HostStatus, now: Instant, free: bool) {
-        let is_covered = self.covered.is_some_and(|at| status.at <= at + TOGETHER);
-        if free && !self.asking && !is_covered {
+        if free && !self.asking && self.told_of.lacks(status) {
             let earliest = self.asked_at.map_or(now, |at| at + SPACING);
             self.ask_at = self.ask_at.min(earliest.max(now));
         }
@@ -265,5 +282,63 @@ impl Reporting {
         if let Err(error) = disk::replace_json(&self.options.told(), &self.told(), Durability::Lazy) {
             log::warn!("{error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta, Utc};
+    use hostward_protocol::report::{Cause, REPORT_SCHEMA};
+
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    fn report(at: DateTime<Utc>) -> Report {
+        Report {
+            schema: REPORT_SCHEMA.into(),
+            at,
+            agent_version: "0.1.0".into(),
+            project: None,
+            cause: Cause::Admission,
+            policy: None,
+            admission: None,
+            steps: Vec::new(),
+            refusals: Vec::new(),
+            drift: Vec::new(),
+            warnings: Vec::new(),
+            users: 0,
+        }
+    }
+
+    fn status(at: DateTime<Utc>, changes: u32, refused: u32) -> HostStatus {
+        HostStatus {
+            at,
+            version: "0.1.0".into(),
+            project: None,
+            trust: None,
+            policy: None,
+            admission: None,
+            failures: Vec::new(),
+            refused,
+            warnings: 0,
+            users: 0,
+            changes,
+        }
+    }
+
+    #[test]
+    fn only_passes_that_found_something_are_told() {
+        let mut told = ToldOf::default();
+        assert!(told.lacks(&status(at(0), 0, 0)), "nothing was told yet");
+        told.deliver(&report(at(0)), Some(status(at(0), 7, 0)));
+        assert!(!told.lacks(&status(at(0), 7, 0)), "that is the one that was told");
+        assert!(!told.lacks(&status(at(300), 0, 0)), "all is well");
+        assert!(told.lacks(&status(at(600), 1, 0)), "something was repaired");
+        assert!(told.lacks(&status(at(600), 0, 1)), "something is refused since");
+        told.deliver(&report(at(900)), Some(status(at(600), 0, 1)));
+        assert!(told.lacks(&status(at(600), 0, 1)), "the status is not that of the report");
     }
 }

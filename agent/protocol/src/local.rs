@@ -222,4 +222,7 @@ pub struct HostStatus {
     pub warnings: u32,
     /// How many managed users can log in.
     pub users: u32,
+    /// How many things the last pass changed on the host.
+    #[serde(default)]
+    pub changes: u32,
 }

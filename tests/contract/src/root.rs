@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use hostward_protocol::local::{ApplyReply, ApplyRequest, EnrollmentOutcome, HostStatus, TokenState};
 use hostward_protocol::report::{Cause, Finding, PolicyState, REPORT_SCHEMA, Report, Responsible, Staleness};
 
@@ -136,7 +136,7 @@ impl Root {
     /// Writes its status as after an apply of its own.
     pub fn apply_by_itself(&self, later: TimeDelta) {
         let state = self.state();
-        self.write_status_at(&state, later);
+        self.write_status_at(&state, Utc::now() + later);
     }
 
     /// How enrollments ended, as the agent told.
@@ -218,7 +218,7 @@ impl Root {
             }
             ApplyRequest::Admit => {
                 let report = self.admit(&mut state);
-                self.write_status(&state);
+                self.write_status_at(&state, report.at);
                 ApplyReply::Report(Box::new(report))
             }
             other => ApplyReply::Failed(finding(&format!("the agent must not ask for {other:?}"))),
@@ -279,12 +279,12 @@ impl Root {
     }
 
     fn write_status(&self, state: &State) {
-        self.write_status_at(state, TimeDelta::zero());
+        self.write_status_at(state, Utc::now());
     }
 
-    fn write_status_at(&self, state: &State, later: TimeDelta) {
+    fn write_status_at(&self, state: &State, at: DateTime<Utc>) {
         let status = HostStatus {
-            at: Utc::now() + later,
+            at,
             version: "0.1.0".into(),
             project: state.project.clone(),
             trust: Some("token".into()),
@@ -294,6 +294,7 @@ impl Root {
             refused: 0,
             warnings: 0,
             users: 2,
+            changes: 1,
         };
         let new = self.places.status.with_extension("new");
         std::fs::write(&new, serde_json::to_vec(&status).expect("not JSON")).expect("cannot write");

@@ -75,7 +75,8 @@ fn every_command_answers_people_and_programs(release: Release) {
         assert_eq!(output.status, 3, "{output}");
         assert!(output.stderr.contains(&format!("systemctl start {unit}")), "{output}");
     }
-    assert!(fixture.hostward("status").success(), "what is known is known without the services");
+    let known = fixture.hostward("status");
+    assert!(known.success(), "what is known is known without the services: {known}");
 }
 
 /// Every kind of trouble that doctor looks for, made, found with its mend, and gone again.
