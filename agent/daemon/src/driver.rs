@@ -189,7 +189,8 @@ impl Agent {
     }
 
     fn token_ended(&mut self, ended: Ended, now: Instant) {
-        if !matches!(ended, Ended::Failed { .. }) {
+        // A token that is tried again does not mend what failed the last time: that stays in view until it is known.
+        if !matches!(ended, Ended::Failed { .. } | Ended::Ready(..)) {
             self.problems.token(None);
             self.telling = false;
         }

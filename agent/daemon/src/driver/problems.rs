@@ -17,7 +17,7 @@ pub struct Problems {
 impl Problems {
     /// With an enrollment.
     pub fn token(&mut self, problem: Problem) {
-        replace(&mut self.token, problem, "enrolling works again");
+        replace(&mut self.token, problem, "what kept the token from being tried is over");
     }
 
     /// With the repository, or with putting before root what is there.
