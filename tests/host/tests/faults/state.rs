@@ -136,7 +136,8 @@ impl<'f, 'lab> Pendulum<'f, 'lab> {
             let applied = host.run("hostward sync; hostward apply");
             if applied.success() && self.is_on(side) { Ok(()) } else { Err(applied.to_string()) }
         });
-        self.is_whole(when);
+        let login = self.fixture.ssh_as("alice").run("id -un");
+        assert_eq!(login.stdout, "alice\n", "{when}: {login}");
         // logind may take a while to forget somebody.
         self.fixture.host.wait_for(SOON, &format!("{when}: nothing left to do"), |_| {
             let report = self.fixture.apply();
