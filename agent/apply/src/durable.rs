@@ -241,6 +241,21 @@ pub fn directory(path: &Path, mode: u32) -> Result<(), WriteError> {
     sync(&open_directory(&parent)?, &parent)
 }
 
+/// Gives a directory to root again, with exactly this mode; never one behind a link.
+pub fn restore_directory(path: &Path, mode: u32) -> Result<(), WriteError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(path, flags, Mode::empty())
+        .map_err(io::Error::from)
+        .map_err(failed("open the directory", path.into()))?;
+    point("restore")
+        .and_then(|()| {
+            rustix::fs::fchown(&directory, Some(Uid::ROOT), Some(Gid::ROOT))?;
+            Ok(rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode))?)
+        })
+        .map_err(failed("set owner and mode of", path.into()))?;
+    sync(&directory, path)
+}
+
 fn sync(directory: &OwnedFd, path: &Path) -> Result<(), WriteError> {
     point("fsync directory")
         .and_then(|()| rustix::fs::fsync(directory).map_err(io::Error::from))

@@ -27,6 +27,7 @@ use hostward_plan::sshd::{Admission, Authentication};
 use hostward_plan::step::{Direction, Plan, PlannedStep, Step};
 use hostward_protocol::report::{Finding, Outcome, StepOutcome};
 
+use crate::durable;
 use crate::finding::host;
 use crate::root::{Root, SSHD_CONFIG};
 use crate::sessions::{self, Leaver};
@@ -46,6 +47,8 @@ pub struct Setting<'a> {
     pub reload_was_due: bool,
     /// Whether [`Plan::probe`] is served before the first step.
     pub probe_is_served: bool,
+    /// Whether glibc asks hostward for users: else sshd cannot be asked about any.
+    pub nss_asks_us: bool,
     /// Uids of local accounts, which nothing is ever done to.
     pub local_uids: &'a BTreeSet<u32>,
 }
@@ -270,6 +273,10 @@ impl Execution<'_> {
     fn one(&mut self, planned: &PlannedStep) -> Result<Done, Finding> {
         let root = self.setting.root;
         match &planned.step {
+            Step::RestoreDirectory { directory } => {
+                durable::restore_directory(&root.path(directory.path()), directory.mode())
+                    .map_err(|error| write_failed(directory.path(), &error))?;
+            }
             Step::WriteFile { file, content } => {
                 let done = match file {
                     ManagedFile::Sudoers => sudoers::install(root, content)?,
@@ -312,8 +319,8 @@ impl Execution<'_> {
                 self.executed.served = Some(accounts.users.len());
                 self.ledger.files.insert(DATABASE_PATH.into(), WrittenFile::of(&bytes));
                 let probe = self.plan.probe.as_ref();
-                self.probe_is_served =
-                    probe.is_some_and(|probe| accounts.users.iter().any(|u| u.name == *probe));
+                self.probe_is_served = self.setting.nss_asks_us
+                    && probe.is_some_and(|probe| accounts.users.iter().any(|u| u.name == *probe));
             }
             Step::RemoveAccounts => {
                 accounts::remove(root)?;

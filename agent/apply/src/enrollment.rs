@@ -47,8 +47,23 @@ pub fn damaged_trust(error: &(dyn std::error::Error + 'static)) -> Finding {
         "trust-damaged",
         "`/var/lib/hostward/trust.json`",
         chain(error),
-        "restore it from a backup, or run `hostward unenroll` and enroll again; the accounts in place stay as they are until then",
+        match exposed(error) {
+            true => {
+                "compare it with a backup, for others could write to it; if it is as it was: `chown root:root` and `chmod 600`. If in doubt run `hostward unenroll` and enroll again"
+            }
+            false => {
+                "restore it from a backup, or run `hostward unenroll` and enroll again; the accounts in place stay as they are until then"
+            }
+        },
     )
+}
+
+/// Whether all that is wrong with a file is who could have written to it.
+fn exposed(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .filter_map(|error| error.downcast_ref::<ReadError>())
+        .any(|error| matches!(error, ReadError::Mode(_) | ReadError::Owner { .. } | ReadError::Links(_)))
 }
 
 /// Whether there is a token, and what it says. A new one in /etc comes before one that was taken earlier.

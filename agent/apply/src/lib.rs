@@ -15,6 +15,7 @@ pub mod enrollment;
 pub mod finding;
 pub mod inbox;
 pub mod journal;
+mod narrate;
 pub mod observe;
 pub mod processes;
 pub mod report;

@@ -8,6 +8,7 @@ mod sshd;
 
 pub use host::visudos;
 pub use local::{LocalError, agent_uid};
+pub use managed::database;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ pub fn facts(root: &Root, ledger: Ledger) -> Result<Facts, LocalError> {
         sudo: host::sudo_dialects(root),
         sshd: sshd::facts(root),
         files: managed::files(root),
+        loose_directories: managed::loose_directories(root),
+        unserved_databases: host::unserved_databases(root),
         database,
         running,
         homes,

@@ -722,11 +722,79 @@ fn what_root_cannot_read_changes_nothing() {
         let report = host.apply();
         assert_eq!(failures(&report), [code], "{report:#?}");
         assert_eq!(host.names(), ["alice", "bob"]);
+        assert_eq!(report.policy.map(|policy| policy.version), Some(1), "what is in force is told");
+        assert_eq!(report.users, 2);
         std::fs::write(host.path(path), before).unwrap();
     }
     std::fs::write(host.path("/var/lib/hostward/trust.json"), "{").unwrap();
     host.offer(&repository);
     host.refuses("trust-damaged");
+    let report = host.apply();
+    assert_eq!((report.users, report.policy.map(|policy| policy.version)), (2, Some(1)));
+    std::fs::write(host.path("/var/lib/hostward/store/committed.json"), "{").unwrap();
+    let report = host.apply();
+    assert_eq!((report.users, report.policy.map(|policy| policy.version)), (2, Some(1)));
+}
+
+#[test]
+fn what_is_in_force_is_repaired_also_while_trust_cannot_be_told() {
+    let repository = Repository::new(alice_and_bob());
+    let host = Host::applied(&repository);
+    let trust = host.path("/var/lib/hostward/trust.json");
+    std::fs::write(&trust, "{\"schema\":\"hostward/trust/1\"}").unwrap();
+    std::fs::set_permissions(&trust, std::fs::Permissions::from_mode(0o666)).unwrap();
+    std::fs::write(host.path(DROP_IN), "PasswordAuthentication yes\n").unwrap();
+    chown(host.path(SUDOERS), Some(1000), None).unwrap();
+    let report = host.apply();
+    let finding = report.admission.as_ref().expect("a finding");
+    assert_eq!(finding.code, "trust-damaged");
+    assert!(finding.mend.contains("chmod 600"), "{finding:?}");
+    assert_eq!(codes(&report.drift), ["managed-file-attributes", "managed-file-changed"], "{report:#?}");
+    assert!(!host.read(DROP_IN).contains("PasswordAuthentication yes"));
+    assert_eq!(std::fs::metadata(host.path(SUDOERS)).unwrap().uid(), 0);
+}
+
+#[test]
+fn directories_of_roots_state_are_given_back_to_root() {
+    let repository = Repository::new(alice_and_bob());
+    let host = Host::applied(&repository);
+    let loose = ["/var/lib/hostward", "/var/lib/hostward/store", "/var/lib/hostward/ssh"];
+    for path in loose {
+        std::fs::set_permissions(host.path(path), std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    chown(host.path("/var/lib/hostward/private"), Some(1000), Some(1000)).unwrap();
+    let ApplyReply::Text { text, .. } = host.ask(&ApplyRequest::Plan) else { panic!("no plan") };
+    assert!(text.contains("restore owner and mode of /var/lib/hostward/store\n"), "{text}");
+    assert_eq!(mode(&host, "/var/lib/hostward/store"), 0o777, "a plan changes nothing");
+    let report = host.apply();
+    assert!(report.is_whole(), "{report:#?}");
+    let drift: Vec<&str> = report.drift.iter().map(|finding| finding.subject.as_str()).collect();
+    assert_eq!(
+        drift,
+        [
+            "/var/lib/hostward",
+            "/var/lib/hostward/private",
+            "/var/lib/hostward/store",
+            "/var/lib/hostward/ssh"
+        ]
+    );
+    assert_eq!(loose.map(|path| mode(&host, path)), [0o755, 0o700, 0o755]);
+    assert_eq!(std::fs::metadata(host.path("/var/lib/hostward/private")).unwrap().uid(), 0);
+    assert!(host.apply().drift.is_empty());
+}
+
+#[test]
+fn without_nss_sshd_is_not_blamed_for_knowing_nobody() {
+    let repository = Repository::new(alice_and_bob());
+    let host = Host::applied(&repository);
+    std::fs::write(host.path("/etc/nsswitch.conf"), "passwd: files\ngroup: files hostward\n").unwrap();
+    std::fs::write(host.path("/etc/ssh/overridden"), "TrustedUserCAKeys\n").unwrap();
+    std::fs::write(host.path(DROP_IN), "PasswordAuthentication yes\n").unwrap();
+    let report = host.apply();
+    assert!(report.is_whole(), "{report:#?}");
+    assert_eq!(codes(&report.warnings), ["nsswitch-lacks-hostward"], "{report:#?}");
+    assert!(report.warnings[0].message.contains("passwd, shadow"), "{report:#?}");
+    assert!(!host.read(DROP_IN).contains("PasswordAuthentication yes"));
 }
 
 #[test]

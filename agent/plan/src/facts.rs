@@ -30,6 +30,10 @@ pub struct Facts {
     pub sshd: Option<SshdFacts>,
     /// The managed files as they are.
     pub files: BTreeMap<ManagedFile, FileFact>,
+    /// Directories of root's state with another owner or mode than they should have.
+    pub loose_directories: BTreeSet<OwnDirectory>,
+    /// Databases of /etc/nsswitch.conf (`passwd`, `group`, `shadow`) that do not ask hostward.
+    pub unserved_databases: Vec<&'static str>,
     /// The account database as it is.
     pub database: DatabaseFact,
     /// Uids known to the ledger that own processes in this pid namespace, or have a logind session or linger.
@@ -116,6 +120,55 @@ impl ManagedFile {
         match self {
             ManagedFile::Sudoers => 0o440,
             _ => 0o644,
+        }
+    }
+}
+
+/// A directory of root's state, where hostward has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OwnDirectory {
+    /// `/var/lib/hostward`
+    State,
+    /// `/var/lib/hostward/private`
+    Private,
+    /// `/var/lib/hostward/store`
+    Store,
+    /// `/var/lib/hostward/store/targets`
+    Targets,
+    /// `/var/lib/hostward/ssh`
+    Ssh,
+    /// `/var/lib/hostward/archive`
+    Archive,
+}
+
+impl OwnDirectory {
+    /// All of them, each after the one it is in.
+    pub const ALL: [OwnDirectory; 6] = [
+        OwnDirectory::State,
+        OwnDirectory::Private,
+        OwnDirectory::Store,
+        OwnDirectory::Targets,
+        OwnDirectory::Ssh,
+        OwnDirectory::Archive,
+    ];
+
+    /// Where it is.
+    pub fn path(self) -> &'static str {
+        match self {
+            OwnDirectory::State => "/var/lib/hostward",
+            OwnDirectory::Private => "/var/lib/hostward/private",
+            OwnDirectory::Store => "/var/lib/hostward/store",
+            OwnDirectory::Targets => "/var/lib/hostward/store/targets",
+            OwnDirectory::Ssh => "/var/lib/hostward/ssh",
+            OwnDirectory::Archive => "/var/lib/hostward/archive",
+        }
+    }
+
+    /// Its permission bits. Owner and group are root.
+    pub fn mode(self) -> u32 {
+        match self {
+            OwnDirectory::State | OwnDirectory::Ssh => 0o755,
+            _ => 0o700,
         }
     }
 }

@@ -25,6 +25,6 @@ pub use desired::{Desired, resolve};
 pub use explain::explain;
 pub use facts::Facts;
 pub use ledger::Ledger;
-pub use planning::{plan, unenroll};
+pub use planning::{not_repaired, plan, unenroll};
 pub use policy::Policy;
 pub use step::{Plan, Step};

@@ -20,6 +20,7 @@ use crate::desired::Desired;
 use crate::facts::{DatabaseFact, Facts, ManagedFile};
 use crate::sshd;
 use crate::step::{Direction, Plan, PlannedStep, Step};
+pub use drift::not_repaired;
 use target::Target;
 
 /// What is to be done so that the host is as `desired`.
@@ -29,6 +30,9 @@ pub fn plan(desired: &Desired, config: &Config, facts: &Facts, now: DateTime<Utc
     let homes = homes::due(desired, config, facts, &ledger, now);
     let mut steps = Steps::default();
 
+    for directory in facts.loose_directories.iter().copied() {
+        steps.narrow(Step::RestoreDirectory { directory }, "");
+    }
     files::user_ca(&target, facts, &mut steps);
     files::krl(&target, facts, &mut steps);
     files::sshd(&target, facts, &mut steps);

@@ -145,6 +145,16 @@ impl<'a> Resolution<'a> {
                 .about("group `hostward-users`"),
             );
         }
+        if let unserved @ [_, ..] = self.host.facts.unserved_databases.as_slice() {
+            let message = format!(
+                "/etc/nsswitch.conf does not name `hostward` on the line of {}: programs do not see the managed users, and nobody of them can log in",
+                unserved.join(", ")
+            );
+            let mend = "put `hostward` after `files` on these lines (`dpkg-reconfigure hostward` does it)";
+            self.findings.warn(
+                Refusal::operator("nsswitch-lacks-hostward", message, mend).about("/etc/nsswitch.conf"),
+            );
+        }
         let mut of_group: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
         for entry in &self.grants {
             let GrantState::InForce(group) = entry.state else { continue };

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use hostward_protocol::report::Finding;
 
 use crate::desired::KrlSpec;
-use crate::facts::{Accounts, ManagedFile};
+use crate::facts::{Accounts, ManagedFile, OwnDirectory};
 use crate::ledger::Ledger;
 
 /// What is to be done, in this order.
@@ -57,6 +57,11 @@ pub enum Direction {
 /// One idempotent effect.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
+    /// Give a directory of root's state to root again, with its mode.
+    RestoreDirectory {
+        /// Which.
+        directory: OwnDirectory,
+    },
     /// Replace a managed file. Validation by its kind: sudoers by every visudo, before and after, with rollback;
     /// the sshd drop-in by `sshd -t` and `sshd -T -C user=probe`, with rollback.
     WriteFile {

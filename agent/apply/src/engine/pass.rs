@@ -11,7 +11,7 @@ use hostward_plan::facts::{DatabaseFact, Facts};
 use hostward_plan::ledger::Ledger;
 use hostward_plan::policy::{Policy, PolicyError, Versions};
 use hostward_plan::sshd::{Admission, Authentication};
-use hostward_protocol::report::{Cause, Finding, Report, Responsible};
+use hostward_protocol::report::{Cause, Finding, Outcome, Report, Responsible};
 
 use super::Engine;
 use crate::admit::{self, Held, Refusal};
@@ -19,6 +19,7 @@ use crate::effect::{self, Setting};
 use crate::enrollment::damaged_trust;
 use crate::finding::{chain, finding, host};
 use crate::inbox::Inbox;
+use crate::narrate::narrate;
 use crate::observe;
 use crate::report;
 use crate::root::{DATABASE, LEDGER, RUN};
@@ -46,7 +47,8 @@ impl Engine {
             Ok(config) => config,
             Err(finding) => {
                 report::fail(&mut report, "read the configuration", finding);
-                return self.save(report, None);
+                self.is_as_it_was(&mut report, last.as_ref());
+                return self.save(report, last.as_ref(), None);
             }
         };
         let trust = Trust::load(&self.root).map_err(|error| damaged_trust(&error));
@@ -59,15 +61,32 @@ impl Engine {
             }
         };
         if report.admission.is_none() && cause != Cause::Admission {
-            report.admission = last.and_then(|last| last.admission).filter(is_about_the_offer);
+            let before = last.as_ref().and_then(|last| last.admission.clone());
+            report.admission = before.filter(is_about_the_offer);
         }
+        let unreadable = policy.is_none() && report.admission.is_some();
         if let Some(policy) = policy {
             self.take_effect(cause, &config, policy, now, &mut report);
         }
-        self.save(report, source)
+        if unreadable || report.policy.is_none() && !report.is_whole() {
+            self.is_as_it_was(&mut report, last.as_ref());
+        }
+        self.save(report, last.as_ref(), source)
     }
 
-    fn save(&self, mut report: Report, trust: Option<Source>) -> Report {
+    /// A pass that could not find out what is in force, or could not begin, left it as it was.
+    fn is_as_it_was(&self, report: &mut Report, last: Option<&Report>) {
+        if let Some(last) = last.filter(|last| last.policy.is_some()) {
+            report.policy.clone_from(&last.policy);
+            if report.project.is_none() {
+                report.project.clone_from(&last.project);
+            }
+        }
+        report.users = report::users(&Desired::default(), None, &observe::database(&self.root));
+    }
+
+    fn save(&self, mut report: Report, last: Option<&Report>, trust: Option<Source>) -> Report {
+        narrate(&report, last);
         if let Err(error) = untold::keep_or_tell(&self.root, &mut report) {
             log::warn!("{}", chain(&error));
         }
@@ -92,10 +111,7 @@ impl Engine {
                 Ok(policy) => return Some(policy),
                 // An outage is told by how stale the policy is; nobody refused anything.
                 Err(Refusal::Expired(_)) if self.offers_what_is_committed() => {}
-                Err(refusal) => {
-                    log::warn!("{}", chain(&refusal));
-                    report.admission = Some(refusal.finding());
-                }
+                Err(refusal) => report.admission = Some(refusal.finding()),
             }
         }
         self.committed_policy().unwrap_or_else(|finding| {
@@ -205,6 +221,7 @@ impl Engine {
             sshd: sshd_demands(&desired, &facts),
             reload_was_due: facts.ledger.sshd_reload_due,
             probe_is_served: is_served(plan.probe.as_deref(), &facts),
+            nss_asks_us: asks_us(&facts),
             local_uids: &local_uids,
         };
         // A ledger of a large project is large: it is moved, and compared by the part that steps change.
@@ -216,11 +233,16 @@ impl Engine {
         {
             report.warnings.push(finding);
         }
+        for (planned, taken) in plan.steps.iter().zip(&executed.steps) {
+            if !matches!(taken.outcome, Outcome::Done { .. }) {
+                hostward_plan::not_repaired(&mut report.drift, &planned.step);
+            }
+        }
         report.steps.extend(executed.steps);
         report.users = report::users(&desired, executed.served, &facts.database);
         report.warnings.extend(executed.warnings);
         if cause != Cause::Admission {
-            let served = plan.probe.as_deref();
+            let served = plan.probe.as_deref().filter(|_| asks_us(&facts));
             report.warnings.extend(effect::look_after(&setting, served));
         }
         report.warnings.extend(effect::schedule_window(&self.root, plan.next_change));
@@ -289,9 +311,14 @@ fn sshd_demands(desired: &Desired, facts: &Facts) -> (Authentication, Admission)
     (Authentication::of(desired), facts.sshd.as_ref().map_or(Admission::Open, Admission::of))
 }
 
+/// Whether users come to sshd from hostward.
+fn asks_us(facts: &Facts) -> bool {
+    !facts.unserved_databases.contains(&"passwd")
+}
+
 fn is_served(probe: Option<&str>, facts: &Facts) -> bool {
     match (&facts.database, probe) {
-        (DatabaseFact::Present(accounts), Some(probe)) => {
+        (DatabaseFact::Present(accounts), Some(probe)) if asks_us(facts) => {
             accounts.users.iter().any(|user| user.name == probe)
         }
         _ => false,

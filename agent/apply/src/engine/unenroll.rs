@@ -12,6 +12,7 @@ use super::Engine;
 use crate::durable::{self, WriteError};
 use crate::effect::{self, Setting};
 use crate::finding::host;
+use crate::narrate::narrate;
 use crate::report;
 use crate::root::{HOME_RETRIES, LEDGER, PRIVATE, REPORT, SSH, STATUS, TAKEN_TOKEN, UNTOLD};
 use crate::store::Store;
@@ -34,6 +35,7 @@ impl Engine {
             generation: 0,
             sshd: (Authentication::CertificateToo, Admission::Open),
             reload_was_due: facts.ledger.sshd_reload_due,
+            nss_asks_us: !facts.unserved_databases.contains(&"passwd"),
             probe_is_served: matches!(facts.database, DatabaseFact::Present(_)),
             local_uids: &local_uids,
         };
@@ -43,6 +45,7 @@ impl Engine {
         report.warnings = executed.warnings;
         report.warnings.extend(effect::schedule_window(&self.root, None));
         self.look_again_later(executed.ended);
+        narrate(&report, None);
         if report.is_whole() {
             self.forget().map_err(|error| host("unenroll-incomplete", "`/var/lib/hostward`", &error))?;
         } else {

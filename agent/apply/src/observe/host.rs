@@ -58,6 +58,19 @@ fn os_release(text: &str, key: &str) -> Option<String> {
     Some(value.trim().trim_matches(['"', '\'']).to_owned())
 }
 
+/// Databases that glibc does not ask hostward for, of those that it serves: nsswitch.conf(5).
+pub fn unserved_databases(root: &Root) -> Vec<&'static str> {
+    let text = std::fs::read_to_string(root.path("/etc/nsswitch.conf")).unwrap_or_default();
+    let asks_hostward = |database: &str| {
+        text.lines()
+            .map(|line| line.split('#').next().unwrap_or_default())
+            .filter_map(|line| line.split_once(':'))
+            .filter(|(name, _)| name.trim() == database)
+            .any(|(_, services)| services.split_ascii_whitespace().any(|service| service == "hostward"))
+    };
+    ["passwd", "group", "shadow"].into_iter().filter(|database| !asks_hostward(database)).collect()
+}
+
 /// The visudo programs that are installed, each once, and whose they are.
 pub fn visudos(root: &Root) -> Vec<(PathBuf, SudoDialect)> {
     let mut found: Vec<(PathBuf, SudoDialect)> = Vec::new();
@@ -88,6 +101,17 @@ pub fn sudo_dialects(root: &Root) -> Vec<SudoDialect> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nsswitch_lines_are_read_as_glibc_does() {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(directory.path().join("etc")).expect("etc");
+        let root = Root::below(directory.path());
+        assert_eq!(unserved_databases(&root), ["passwd", "group", "shadow"]);
+        let text = "passwd:files hostward # mine\n group : files [NOTFOUND=return] hostward\nshadow: files #hostward\n";
+        std::fs::write(directory.path().join("etc/nsswitch.conf"), text).expect("nsswitch.conf");
+        assert_eq!(unserved_databases(&root), ["shadow"]);
+    }
 
     #[test]
     fn os_release_values_lose_their_quotes() {

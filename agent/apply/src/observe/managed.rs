@@ -1,11 +1,12 @@
 //! What hostward owns, as it is now: the managed files and the account database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use hostward_plan::facts::{Accounts, DatabaseFact, FileFact, ManagedFile};
+use hostward_plan::facts::{Accounts, DatabaseFact, FileFact, ManagedFile, OwnDirectory};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -25,6 +26,17 @@ pub fn files(root: &Root) -> BTreeMap<ManagedFile, FileFact> {
             Some((file, FileFact { content, attributes_ok }))
         })
         .collect()
+}
+
+/// Own directories with another owner or mode than they should have. A link is the operator's doing, and left alone.
+pub fn loose_directories(root: &Root) -> BTreeSet<OwnDirectory> {
+    let is_loose = |directory: &OwnDirectory| {
+        std::fs::symlink_metadata(root.path(directory.path())).is_ok_and(|metadata| {
+            let as_made = (0, 0, directory.mode());
+            metadata.is_dir() && (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777) != as_made
+        })
+    };
+    OwnDirectory::ALL.into_iter().filter(is_loose).collect()
 }
 
 /// The account database as it is.

@@ -207,9 +207,12 @@ pub fn furnish(directory: &Path) {
     for path in ["/var/lib/hostward-agent", "/var/lib/hostward-agent/inbox"] {
         chown(at(path), Some(AGENT), Some(AGENT)).unwrap();
     }
+    std::fs::set_permissions(at("/var/lib/hostward/private"), std::fs::Permissions::from_mode(0o700))
+        .unwrap();
     let write = |path: &str, text: &str| std::fs::write(at(path), text).unwrap();
     write("/etc/passwd", &format!("root:x:0:0:root:/root:/bin/bash\nhostward:x:{AGENT}:{AGENT}::/:/x\n"));
     write("/etc/group", &format!("root:x:0:\nsudo:x:27:\nhostward:x:{AGENT}:\nhostward-users:x:901:\n"));
+    write("/etc/nsswitch.conf", "passwd: files hostward\ngroup: files hostward\nshadow: files hostward\n");
     write("/etc/shells", "/bin/bash\n");
     write(
         "/etc/sudoers",

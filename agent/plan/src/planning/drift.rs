@@ -6,13 +6,38 @@
 use hostward_protocol::report::{Finding, Responsible};
 
 use super::target::Target;
-use crate::facts::{DatabaseFact, Facts, ManagedFile};
+use crate::facts::{DatabaseFact, Facts, ManagedFile, OwnDirectory};
 use crate::ledger::{DATABASE_PATH, sha256_hex};
 use crate::sshd::{self, MAIN_PATH};
+use crate::step::Step;
+
+/// What there is to do about drift, and what there is where repairing it failed.
+const REPAIRED: &str = "nothing, it is put right; find out who or what changed it";
+const NOT_REPAIRED: &str = "what keeps hostward from putting it right is named where the step failed; find out who or what changed it";
+
+/// Says of what was found changed that `step`, which would have put it right, did not succeed.
+pub fn not_repaired(drift: &mut [Finding], step: &Step) {
+    let subject = match step {
+        Step::WriteFile { file, .. } | Step::RemoveFile { file } => file.path(),
+        Step::WriteKrl { .. } => ManagedFile::Krl.path(),
+        Step::EditSshdMain { .. } => MAIN_PATH,
+        Step::ReplaceAccounts { .. } | Step::RemoveAccounts => DATABASE_PATH,
+        Step::RestoreDirectory { directory } => directory.path(),
+        Step::ReloadSshd | Step::EndSessions { .. } | Step::ArchiveHome { .. } | Step::DeleteHome { .. } => {
+            return;
+        }
+    };
+    for finding in drift.iter_mut().filter(|finding| finding.subject == subject) {
+        finding.mend = NOT_REPAIRED.to_owned();
+    }
+}
 
 pub(super) fn find(target: &Target<'_>, facts: &Facts) -> Vec<Finding> {
-    let mut drift: Vec<Finding> =
-        ManagedFile::ALL.into_iter().filter_map(|file| of_file(file, target, facts)).collect();
+    let of_directory = |directory: &OwnDirectory| {
+        finding("directory-attributes", directory.path(), "its owner or mode was changed")
+    };
+    let mut drift: Vec<Finding> = facts.loose_directories.iter().map(of_directory).collect();
+    drift.extend(ManagedFile::ALL.into_iter().filter_map(|file| of_file(file, target, facts)));
     drift.extend(of_main(target, facts));
     drift.extend(of_database(facts));
     drift
@@ -69,6 +94,6 @@ fn finding(code: &str, subject: &str, message: &str) -> Finding {
         subject: subject.to_owned(),
         message: message.to_owned(),
         responsible: Responsible::Operator,
-        mend: "nothing, it is repaired now; find out who or what changed it".to_owned(),
+        mend: REPAIRED.to_owned(),
     }
 }

@@ -88,7 +88,7 @@ fn group_refused(name: &str) -> Refusal {
     Refusal::backend(
         "grant-group-refused",
         format!(
-            "its group `{}` is refused on this host, so its sudo rules are not in force; login is",
+            "its group `{}` is refused on this host, so the sudo rules that it gives are not in force; its members can log in",
             shown(name)
         ),
         "mend what the group is refused for",

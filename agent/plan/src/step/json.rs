@@ -29,6 +29,11 @@ fn step(planned: &PlannedStep) -> Value {
 
 fn members(step: &Step) -> Value {
     match step {
+        Step::RestoreDirectory { directory } => json!({
+            "kind": "restore-directory",
+            "path": directory.path(),
+            "mode": format!("{:04o}", directory.mode()),
+        }),
         Step::WriteFile { file, content } => json!({
             "kind": "write-file",
             "path": file.path(),

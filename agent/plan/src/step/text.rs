@@ -10,6 +10,9 @@ use crate::text::shown;
 impl Display for Step {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
+            Step::RestoreDirectory { directory } => {
+                write!(f, "restore owner and mode of {}", directory.path())
+            }
             Step::WriteFile { file, .. } => write!(f, "replace {}", file.path()),
             Step::WriteKrl { .. } => write!(f, "compile and replace {}", ManagedFile::Krl.path()),
             Step::RemoveFile { file } => write!(f, "remove {}", file.path()),

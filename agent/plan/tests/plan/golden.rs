@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
-use hostward_plan::facts::{DatabaseFact, ManagedFile, SudoDialect};
+use hostward_plan::facts::{DatabaseFact, ManagedFile, OwnDirectory, SudoDialect};
 use hostward_plan::{Desired, Plan, Step, unenroll};
 use hostward_protocol::report::Finding;
 use serde_json::json;
@@ -150,6 +150,7 @@ fn drift() {
     world.facts.files.get_mut(&ManagedFile::Krl).unwrap().content.truncate(3);
     world.facts.files.remove(&ManagedFile::UserCa);
     world.facts.database = DatabaseFact::Damaged("its checksum is wrong".into());
+    world.facts.loose_directories.insert(OwnDirectory::Store);
     check("drift", &world);
 }
 

@@ -18,6 +18,9 @@ pub fn remember(plan: &Plan, facts: &mut Facts) {
 
 pub fn take(planned: &PlannedStep, facts: &mut Facts) {
     match &planned.step {
+        Step::RestoreDirectory { directory } => {
+            facts.loose_directories.remove(directory);
+        }
         Step::WriteFile { file, content } => write(facts, *file, content.clone(), None),
         Step::WriteKrl { spec, user_ca } => {
             let source = spec.source_sha256(user_ca);
