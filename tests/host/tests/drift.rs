@@ -11,6 +11,8 @@ const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-hostward.conf";
 const USER_CA: &str = "/var/lib/hostward/ssh/user_ca.pub";
 const KRL: &str = "/var/lib/hostward/ssh/revoked.krl";
 const DATABASE: &str = "/var/lib/misc/hostward.db";
+const SSH: &str = "/var/lib/hostward/ssh";
+const STATE: &str = "/var/lib/hostward";
 
 /// A file, what somebody does to it (`$f` is the file), and what that would mean.
 const DAMAGE: &[(&str, &str, &str)] = &[
@@ -33,13 +35,18 @@ const DAMAGE: &[(&str, &str, &str)] = &[
     (DATABASE, "head -c 100 $f >$f.new; mv $f.new $f", "a cut database"),
     (DATABASE, "chmod 600 $f", "a database that nobody can read"),
     (DATABASE, "chown nobody $f", "somebody else's database"),
+    (SSH, "chmod 777 $f", "CAs and revocations for whoever puts them there"),
+    (SSH, "chown nobody $f", "somebody else's CAs and revocations"),
+    (STATE, "chmod 777 $f", "a state for whoever puts it there"),
+    (STATE, "chgrp nogroup $f", "somebody else's state"),
 ];
 
 /// What hostward owns, as it should be.
 #[track_caller]
 fn owned(fixture: &Fixture<'_>) -> Tree {
-    let mut tree = fixture.host.snapshot(&["/etc", "/var/lib/hostward/ssh", "/var/lib/misc"]);
-    tree.0.retain(|path, _| !path.starts_with("/etc/sudoers.d/hostward.kept"));
+    let mut tree = fixture.host.snapshot(&["/etc", STATE, "/var/lib/misc"]);
+    let kept = |path: &str| path == STATE || path.starts_with(SSH) || !path.starts_with(STATE);
+    tree.0.retain(|path, _| kept(path) && !path.starts_with("/etc/sudoers.d/hostward.kept"));
     // ssh-keygen writes the time into a list; what counts is what the list says.
     let revoked = fixture.host.run(&format!("ssh-keygen -Q -f {KRL} /root/revoked-cert.pub"));
     if let Some(list) = tree.0.get_mut(KRL) {
@@ -85,6 +92,8 @@ fn each_owned_file_is_repaired_and_reported(release: Release) {
             status.stdout.contains("changed behind hostward's back") && status.stdout.contains(path),
             "{damage}: {status}"
         );
+        let journal = fixture.journal();
+        assert!(journal.contains(&format!("found changed: {path}: ")), "{damage}: {journal}");
         host.must("rm -f /etc/sudoers.d/hostward.kept");
     }
     let clean = fixture.apply();
