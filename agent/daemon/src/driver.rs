@@ -4,6 +4,7 @@
 //! a signal or the watchdog is answered at once.
 
 mod happening;
+mod leaving;
 mod problems;
 
 use std::path::PathBuf;
@@ -11,7 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hostward_config::Config;
-use hostward_protocol::local::{AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState};
+use hostward_protocol::local::{
+    AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState, Listed, TokenProblem,
+};
 use hostward_protocol::report::{Finding, Responsible};
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
@@ -78,9 +81,9 @@ enum View {
         url: String,
     },
     /// Root cannot use it.
-    Unusable(Finding),
+    Unusable(TokenProblem),
     /// The backend refused it; it is gone.
-    Refused(Finding),
+    Refused(TokenProblem),
 }
 
 impl Agent {
@@ -88,11 +91,8 @@ impl Agent {
     pub fn new(options: Arc<Options>, config: Config, machine: String) -> Result<Self, disk::DiskError> {
         let clock = Arc::new(Clock::default());
         let (board, earlier) = Board::open(options.status(), clock.now());
-        let mut problems = Problems::default();
-        let standing = identity::load(&options.identity(), &machine).unwrap_or_else(|error| {
-            problems.token(Some((damaged(&error), None)));
-            Standing::Nobody
-        });
+        let standing = identity::load(&options.identity(), &machine)
+            .unwrap_or_else(|error| Standing::Damaged(damaged(&error)));
         let api = Api::new(Arc::new(Http::new(config.backend.clone())), clock.clone());
         let now = Instant::now();
         let mut agent = Agent {
@@ -113,7 +113,7 @@ impl Agent {
             reporting: None,
             leaving: Job::default(),
             leave_asked: Vec::new(),
-            problems,
+            problems: Problems::default(),
         };
         agent.stand(standing, now);
         Ok(agent)
@@ -196,17 +196,20 @@ impl Agent {
         }
         match ended {
             Ended::Absent => {
-                let earlier = self.earlier.take().map(|s| s.enrollment);
+                let earlier = self.earlier.take();
                 self.view = match (std::mem::replace(&mut self.view, View::Idle), earlier) {
-                    (View::Refused(reason), _) => View::Refused(reason),
-                    (View::Idle, Some(EnrollmentState::Refused { reason })) => View::Refused(reason),
+                    (View::Refused(problem), _) => View::Refused(problem),
+                    (
+                        View::Idle,
+                        Some(AgentStatus { enrollment: EnrollmentState::Refused { reason }, at, .. }),
+                    ) => View::Refused(TokenProblem { finding: reason, at, next_attempt: None }),
                     _ => View::Idle,
                 };
                 self.errand.done(now);
             }
             Ended::Unusable(finding) => {
-                log::error!("the enrollment token cannot be used: {}; {}", finding.message, finding.mend);
-                self.view = View::Unusable(finding);
+                log::error!("{}: {}; {}", finding.subject, finding.message, finding.mend);
+                self.view = View::Unusable(self.final_(finding));
                 self.errand.done(now);
             }
             Ended::Ready(token) => {
@@ -223,6 +226,10 @@ impl Agent {
                 );
                 self.view = View::Idle;
                 self.board.contact(self.clock.now(), None);
+                // The policy is put before root anew, for the report that the backend does not have of this host yet.
+                if let Err(error) = disk::remove(&self.options.accepted()) {
+                    log::warn!("{error}");
+                }
                 self.stand(Standing::Host(identity), now);
                 if let (Some(reporting), Some(host)) = (&mut self.reporting, told) {
                     reporting.enrolled_with(&host);
@@ -233,7 +240,7 @@ impl Agent {
             }
             Ended::Refused(reason) => {
                 log::error!("enrollment refused: {}; {}", reason.message, reason.mend);
-                self.view = View::Refused(reason.clone());
+                self.view = View::Refused(self.final_(reason.clone()));
                 let outcome = EnrollmentOutcome::Refused { reason };
                 self.errand.then(Step::Finish(outcome), now);
             }
@@ -246,7 +253,8 @@ impl Agent {
             }
             Ended::Failed { step, finding, pace, asked } => {
                 let delay = self.errand.retry(step, pace, asked, now, random::fraction());
-                self.problems.token(Some((finding, Some(self.in_(delay)))));
+                let (at, next_attempt) = (self.clock.now(), Some(self.in_(delay)));
+                self.problems.token(Some(TokenProblem { finding, at, next_attempt }));
             }
         }
     }
@@ -330,61 +338,8 @@ impl Agent {
                 let _ = asked.reply.send(AgentReply::Failed(not_enrolled()));
             }
             (AgentRequest::Unenroll, _) => self.unenroll(asked.reply),
+            (AgentRequest::Forget, _) => self.forget_silently(asked.reply),
         }
-    }
-
-    fn unenroll(&mut self, reply: oneshot::Sender<AgentReply>) {
-        self.leave_asked.push(reply);
-        if self.leaving.is_running() {
-            return;
-        }
-        self.token.stop();
-        self.errand = Errand::idle();
-        self.telling = false;
-        self.follower = None;
-        self.reporting = None;
-        if let Standing::Host(identity) = &self.standing {
-            let (api, identity) = (self.api.clone(), identity.clone());
-            self.leaving.start(async move { api.leave(&identity).await });
-        } else {
-            self.left(Ok(()));
-        }
-    }
-
-    fn left(&mut self, told: Result<(), Fault>) {
-        let subject = match &self.standing {
-            Standing::Host(identity) => format!("backend `{}`", identity.enrollment.url),
-            _ => "backend".into(),
-        };
-        let told_backend = told.map_err(|fault| fault.finding(&subject));
-        let forgotten = self.forget();
-        let reply = match &forgotten {
-            Ok(()) => {
-                log::info!("the identity of this host is gone");
-                self.standing = Standing::Nobody;
-                self.view = View::Idle;
-                self.problems = Problems::default();
-                AgentReply::Unenrolled { told_backend }
-            }
-            Err(error) => {
-                log::error!("{error}");
-                AgentReply::Failed(disk_finding(error))
-            }
-        };
-        for waiting in self.leave_asked.drain(..) {
-            let _ = waiting.send(reply.clone());
-        }
-        if forgotten.is_err() {
-            self.stand(self.standing.clone(), Instant::now());
-        }
-    }
-
-    fn forget(&self) -> Result<(), identity::IdentityError> {
-        identity::discard(&self.options.identity())?;
-        disk::remove(&self.options.accepted())?;
-        disk::remove(&self.options.told())?;
-        Inbox::open(self.options.inbox())?.sweep(&Default::default())?;
-        Ok(())
     }
 
     /// Whoever writes the configuration and then a token expects the token to be tried with it.
@@ -422,6 +377,10 @@ impl Agent {
         self.problems.report(None);
         let identity = match &self.standing {
             Standing::Nobody => return,
+            Standing::Damaged(reason) => {
+                log::error!("{}; {}", reason.message, reason.mend);
+                return;
+            }
             Standing::Clone(enrollment) => {
                 log::warn!(
                     "this machine is a copy of the host `{}`: its identity is kept and not used, and what is in force stays. To enroll this one put a token into /etc/hostward/enrollment.token",
@@ -464,25 +423,33 @@ impl Agent {
             (Standing::Clone(enrollment), _) => {
                 EnrollmentState::Clone { host_id: enrollment.host_id.clone() }
             }
-            (Standing::Nobody, View::Unusable(reason) | View::Refused(reason)) => {
-                EnrollmentState::Refused { reason: reason.clone() }
+            (Standing::Damaged(reason), _) => EnrollmentState::Damaged { reason: reason.clone() },
+            (Standing::Nobody, View::Unusable(problem) | View::Refused(problem)) => {
+                EnrollmentState::Refused { reason: problem.finding.clone() }
             }
             (Standing::Nobody, View::Idle) => EnrollmentState::AwaitingToken,
         };
-        // Where the state has no room for it, a token that is of no use is a problem beside it.
-        let token = match (&self.standing, &self.view) {
-            (Standing::Nobody, _) => None,
-            (_, View::Unusable(reason) | View::Refused(reason)) => Some(reason),
-            _ => None,
+        let given_up = match &self.view {
+            View::Unusable(problem) | View::Refused(problem) => Some(problem),
+            View::Idle | View::Trying { .. } => None,
         };
-        let (problem, next_attempt) = self.problems.first(token);
+        let token = given_up.or(self.problems.retried_token()).cloned();
+        // Where the state has no room for it, a token that is of no use is a problem beside it.
+        let beside = given_up.filter(|_| !matches!(self.standing, Standing::Nobody));
+        let (problem, next_attempt) = self.problems.first(beside.map(|problem| &problem.finding));
         let polling = self.follower.as_ref().map(|f| f.describe(now));
         self.board.update(self.clock.now(), |status| {
             status.enrollment = enrollment;
             status.problem = problem;
             status.next_attempt = next_attempt;
             status.polling = polling;
+            status.token = token;
         });
+    }
+
+    /// A token that is not tried again by itself.
+    fn final_(&self, finding: Finding) -> TokenProblem {
+        TokenProblem { finding, at: self.clock.now(), next_attempt: None }
     }
 
     fn in_(&self, delay: Duration) -> chrono::DateTime<chrono::Utc> {

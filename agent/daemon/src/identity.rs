@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hostward_protocol::api::HostInfo;
+use hostward_protocol::report::Finding;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{self, DiskError, Durability};
@@ -56,6 +57,8 @@ pub enum Standing {
     Nobody,
     /// It is a copy of the machine that was: the identity is kept and never used.
     Clone(Enrollment),
+    /// What it was enrolled as cannot be read: kept until another enrollment succeeds, and never used.
+    Damaged(Finding),
     /// It is enrolled.
     Host(Arc<Identity>),
 }
@@ -188,6 +191,8 @@ pub fn abandon(dir: &Path, standing: &Standing) -> Result<(), IdentityError> {
     disk::remove(&dir.join(PENDING))?;
     match standing {
         Standing::Nobody => remove_keys(dir, None),
+        // Which key is the host's is what cannot be read.
+        Standing::Damaged(_) => {}
         Standing::Clone(enrollment) => remove_keys(dir, Some(&enrollment.key)),
         Standing::Host(identity) => remove_keys(dir, Some(&identity.enrollment.key)),
     }

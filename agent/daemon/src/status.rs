@@ -8,8 +8,8 @@ use hostward_protocol::local::{AgentStatus, EnrollmentState};
 
 use crate::disk::{self, Durability};
 
-/// How old the time of the last contact may be in the file.
-const CONTACT_AGE: TimeDelta = TimeDelta::seconds(60);
+/// How old the time of the last contact may be in the file: a burst of exchanges is written once.
+const CONTACT_AGE: TimeDelta = TimeDelta::seconds(2);
 
 /// The status, kept in its file.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ impl Board {
             next_attempt: None,
             clock_offset: None,
             polling: None,
+            token: None,
         };
         let state = State { current, written: None, line: String::new() };
         let board = Board { path, state: Mutex::new(state) };
@@ -104,6 +105,7 @@ fn line(status: &AgentStatus) -> String {
         EnrollmentState::Enrolling { url } => format!("enrolling at {url}"),
         EnrollmentState::Refused { reason } => format!("enrollment refused: {}", reason.message),
         EnrollmentState::Enrolled { host_id, .. } => format!("enrolled as {host_id}"),
+        EnrollmentState::Damaged { reason } => format!("not enrolled any more: {}", reason.message),
         EnrollmentState::Clone { host_id } => {
             format!("a copy of host {host_id}: waiting for an enrollment token")
         }
@@ -137,6 +139,9 @@ mod tests {
         assert_eq!(read().at, at(1));
         board.contact(at(3), Some(-100));
         assert_eq!((read().at, read().clock_offset), (at(3), Some(-100)));
+        // Nobody is to read that the last contact was a minute ago when a policy just came.
+        board.contact(at(5), None);
+        assert_eq!(read().last_contact, Some(at(5)));
         board.contact(at(63), None);
         assert_eq!(read().last_contact, Some(at(63)));
         board.update(at(64), |_| {});

@@ -123,8 +123,11 @@ impl std::fmt::Debug for TokenState {
 pub enum AgentRequest {
     /// Poll now, and answer when what came of it is in force. Answered with [`AgentReply::Synced`].
     Sync,
-    /// Tell the backend that the host leaves, then forget the identity. Answered with [`AgentReply::Unenrolled`].
+    /// Tell the backend that the host leaves, then forget the identity. Answered with [`AgentReply::Unenrolled`], or
+    /// with [`AgentReply::Forgotten`] where there is no backend to tell.
     Unenroll,
+    /// Forget the identity and tell nobody. Answered with [`AgentReply::Forgotten`].
+    Forget,
 }
 
 /// Answers of the network process.
@@ -141,8 +144,22 @@ pub enum AgentReply {
         /// Whether the backend knows; else why not.
         told_backend: Result<(), Finding>,
     },
+    /// The identity is gone, and the backend was told nothing.
+    Forgotten {
+        /// As what the backend goes on listing this host; absent where the host was not enrolled.
+        listed: Option<Listed>,
+    },
     /// It could not be done.
     Failed(Finding),
+}
+
+/// What a backend knows a host as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The backend.
+    pub url: String,
+    /// The host's id there.
+    pub host_id: String,
 }
 
 /// `/var/lib/hostward-agent/status.json`: what the network process knows. Written by a process that root does
@@ -165,6 +182,21 @@ pub struct AgentStatus {
     pub clock_offset: Option<i64>,
     /// `long-poll` or `interval`, and the seconds between polls.
     pub polling: Option<(String, u64)>,
+    /// What is wrong with the enrollment token that was tried last, whether or not the host is enrolled.
+    #[serde(default)]
+    pub token: Option<TokenProblem>,
+}
+
+/// What is wrong with an enrollment token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenProblem {
+    /// What, and what to do.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// When it was found.
+    pub at: DateTime<Utc>,
+    /// When the token is tried again; absent where that is of no use until somebody acts.
+    pub next_attempt: Option<DateTime<Utc>>,
 }
 
 /// How far enrollment has come.
@@ -180,6 +212,11 @@ pub enum EnrollmentState {
     },
     /// The token cannot be used, or the backend refused for good.
     Refused {
+        /// Why, and what to do.
+        reason: Finding,
+    },
+    /// What the host is enrolled as cannot be read, and is not used.
+    Damaged {
         /// Why, and what to do.
         reason: Finding,
     },

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hostward_contract_tests::{Backend, Host, until};
-use hostward_protocol::local::{AgentReply, AgentRequest, EnrollmentState};
+use hostward_protocol::local::{AgentReply, AgentRequest, EnrollmentState, Listed};
 use nix::sys::signal::Signal;
 
 fn failure(reply: AgentReply) -> String {
@@ -71,7 +71,10 @@ fn unenroll_tells_the_backend_and_forgets() {
     assert_eq!((left("identity"), left("inbox")), (0, 0));
     assert!(!host.state("accepted.json").exists());
     host.until_status("awaiting a token", |s| s.enrollment == EnrollmentState::AwaitingToken);
-    assert_eq!(agent.ask(&AgentRequest::Unenroll), AgentReply::Unenrolled { told_backend: Ok(()) });
+    for request in [AgentRequest::Unenroll, AgentRequest::Forget] {
+        let nobody = AgentReply::Forgotten { listed: None };
+        assert_eq!(agent.ask(&request), nobody, "there is no backend to be told");
+    }
     assert_eq!(failure(agent.ask(&AgentRequest::Sync)), "not-enrolled");
     assert_eq!(host.root.admissions().len(), before);
 
@@ -91,6 +94,33 @@ fn unenroll_forgets_although_the_backend_cannot_be_told() {
     };
     assert_eq!(finding.code, "backend-connection-refused");
     assert_eq!(std::fs::read_dir(host.state("identity")).unwrap().count(), 0);
+}
+
+#[test]
+fn forgetting_tells_nobody_and_says_what_the_backend_goes_on_listing() {
+    let backend = Backend::start();
+    let (host, agent) = Host::enrolled(&backend);
+    let host_id = host.until_enrolled();
+    let listed = Some(Listed { url: format!("{}/", backend.url()), host_id: host_id.clone() });
+    assert_eq!(agent.ask(&AgentRequest::Forget), AgentReply::Forgotten { listed });
+    assert_eq!(backend.client().hosts().unwrap()[0].host.id, host_id);
+    let left = |dir: &str| std::fs::read_dir(host.state(dir)).unwrap().count();
+    assert_eq!((left("identity"), left("inbox")), (0, 0));
+    assert!(!host.state("accepted.json").exists());
+    host.until_status("awaiting a token", |s| s.enrollment == EnrollmentState::AwaitingToken);
+}
+
+#[test]
+fn forgetting_does_not_wait_for_a_backend_that_is_being_told() {
+    let backend = Backend::start();
+    let (host, agent) = Host::enrolled(&backend);
+    backend.fault("delay", &["ms=20000"]);
+    std::thread::scope(|scope| {
+        let telling = scope.spawn(|| agent.ask(&AgentRequest::Unenroll));
+        host.until_status("no policy is followed any more", |s| s.polling.is_none());
+        assert!(matches!(agent.ask(&AgentRequest::Forget), AgentReply::Forgotten { listed: Some(_) }));
+        assert!(matches!(telling.join().unwrap(), AgentReply::Forgotten { listed: Some(_) }));
+    });
 }
 
 #[test]

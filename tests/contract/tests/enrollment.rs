@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use hostward_contract_tests::{Backend, Host, until};
-use hostward_protocol::local::{EnrollmentOutcome, EnrollmentState, TokenState};
+use hostward_protocol::local::{
+    AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState, TokenState,
+};
 use hostward_protocol::report::{Finding, Responsible};
 use nix::sys::signal::Signal;
 
@@ -137,9 +139,16 @@ fn a_token_that_root_cannot_use_is_told_and_looked_at_again_when_it_changes() {
     };
     host.root.hand_out(&TokenState::Unusable(reason.clone()));
     let _agent = host.start();
-    host.until_refused("token-readable-by-others");
-    assert!(host.log().contains(&reason.message));
+    let status = host.until_refused("token-readable-by-others");
+    let token = status.token.expect("it is told of the token too");
+    assert_eq!((&token.finding, token.next_attempt), (&reason, None));
+    assert_eq!(host.log().matches(&reason.message).count(), 1, "{}", host.log());
+    assert!(!host.log().contains("cannot be used: the enrollment token"), "{}", host.log());
     assert!(host.root.outcomes().is_empty(), "it may be mended, so root keeps it");
+
+    // The same mistake once more is found once more: whoever put the token there waits for it.
+    host.root.hand_out(&TokenState::Unusable(reason.clone()));
+    host.until_status("looked at again", |s| s.token.as_ref().is_some_and(|t| t.at > token.at));
 
     host.root.hand_out(&backend.token());
     host.until_enrolled();
@@ -155,9 +164,12 @@ fn a_backend_that_is_down_is_tried_until_it_is_up() {
     let status = host.until_problem("backend-connection-refused");
     assert_eq!(status.enrollment, EnrollmentState::Enrolling { url: backend.url() });
     assert!(status.next_attempt.is_some());
+    let token = status.token.unwrap();
+    assert_eq!(token.finding.code, "backend-connection-refused");
+    assert_eq!(token.next_attempt, status.next_attempt);
     backend.start_again();
     host.until_enrolled();
-    host.until_status("no problem any more", |s| s.problem.is_none());
+    host.until_status("no problem any more", |s| s.problem.is_none() && s.token.is_none());
 }
 
 #[test]
@@ -338,6 +350,7 @@ fn a_clone_does_not_use_the_identity_and_enrolls_as_another_host() {
 
     let reports = backend.client().reports(Some(&original)).unwrap().len();
     let admissions = host.root.admissions().len();
+    assert!(host.state("accepted.json").exists());
     let _agent = host.start();
     let clone = EnrollmentState::Clone { host_id: original.clone() };
     host.until_status("a clone", |s| s.enrollment == clone);
@@ -361,6 +374,68 @@ fn a_clone_does_not_use_the_identity_and_enrolls_as_another_host() {
         .filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|e| e == "p8"))
         .count();
     assert_eq!(keys, 1, "the old key is gone");
+
+    // Root has this version already. It is put before it nevertheless: the backend waits for the new host's report.
+    let again = host.root.until_admissions(admissions + 1);
+    assert!(!again[admissions].documents().is_empty(), "everything anew: {again:?}");
+    until("the new host's report", || backend.client().reports(Some(&id)).unwrap().pop());
+}
+
+#[test]
+fn a_damaged_identity_is_told_and_kept_until_the_host_is_enrolled_anew() {
+    let backend = Backend::start();
+    let (host, agent) = Host::enrolled(&backend);
+    let before = host.until_enrolled();
+    agent.stop();
+    let file = host.state("identity/host.json");
+    std::fs::write(&file, "{").unwrap();
+    let agent = host.start();
+    let is_damaged = |s: &AgentStatus| matches!(&s.enrollment, EnrollmentState::Damaged { reason } if reason.message.contains("host.json"));
+    host.until_status("damage", is_damaged);
+    let reads = host.root.token_reads();
+    agent.signal(Signal::SIGHUP);
+    until("root asked for a token", || (host.root.token_reads() > reads).then_some(()));
+    host.until_status("damage is not forgotten", is_damaged);
+
+    host.root.hand_out(&backend.token_for(1, Duration::ZERO));
+    let status = host.until_problem("token-expired");
+    assert!(is_damaged(&status), "{status:?}");
+    let keys = || {
+        let files = std::fs::read_dir(host.state("identity")).unwrap().flatten();
+        files.filter(|e| e.path().extension().is_some_and(|e| e == "p8")).count()
+    };
+    assert!(keys() > 0, "the key is kept: somebody may restore host.json");
+
+    host.root.hand_out(&backend.token());
+    assert_ne!(host.until_enrolled(), before);
+    assert_eq!(keys(), 1);
+}
+
+#[test]
+fn a_damaged_identity_can_be_left_and_the_backend_is_said_not_to_know() {
+    let backend = Backend::start();
+    let (host, agent) = Host::enrolled(&backend);
+    agent.stop();
+    std::fs::write(host.state("identity/host.json"), "{").unwrap();
+    let agent = host.start();
+    let AgentReply::Unenrolled { told_backend: Err(finding) } = agent.ask(&AgentRequest::Unenroll) else {
+        panic!("it cannot be told without an identity");
+    };
+    assert_eq!(finding.code, "identity-damaged");
+    assert_eq!(std::fs::read_dir(host.state("identity")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_problem_with_the_repository_does_not_hide_what_is_wrong_with_a_token() {
+    let backend = Backend::start();
+    let (host, _agent) = Host::enrolled(&backend);
+    backend.fault("status", &["code=503", "path=/tuf"]);
+    backend.client().disconnect().unwrap();
+    host.until_problem("backend-failing");
+    host.root.hand_out(&backend.token_for(1, Duration::ZERO));
+    let status = host.until_status("the token's finding", |s| s.token.is_some());
+    assert_eq!(status.token.unwrap().finding.code, "token-expired");
+    assert_eq!(status.problem.unwrap().code, "backend-failing");
 }
 
 #[test]

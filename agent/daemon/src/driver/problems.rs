@@ -1,6 +1,7 @@
 //! What is wrong at the moment, by what it keeps the agent from. Each is logged when it begins or changes.
 
 use chrono::{DateTime, Utc};
+use hostward_protocol::local::TokenProblem;
 use hostward_protocol::report::Finding;
 
 /// A problem, and when what it prevents is tried again.
@@ -9,15 +10,26 @@ pub type Problem = Option<(Finding, Option<DateTime<Utc>>)>;
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Problems {
-    token: Problem,
+    token: Option<TokenProblem>,
     policy: Problem,
     report: Problem,
 }
 
 impl Problems {
     /// With an enrollment.
-    pub fn token(&mut self, problem: Problem) {
-        replace(&mut self.token, problem, "what kept the token from being tried is over");
+    pub fn token(&mut self, problem: Option<TokenProblem>) {
+        let before = self.token.take().map(|before| before.finding);
+        log_change(
+            before.as_ref(),
+            problem.as_ref().map(|p| &p.finding),
+            "what kept the token from being tried is over",
+        );
+        self.token = problem;
+    }
+
+    /// What is wrong with a token that is tried again.
+    pub fn retried_token(&self) -> Option<&TokenProblem> {
+        self.token.as_ref()
     }
 
     /// With the repository, or with putting before root what is there.
@@ -49,22 +61,27 @@ impl Problems {
     /// The one to show: `token` is what is wrong with a token that nobody tries any more.
     pub fn first(&self, token: Option<&Finding>) -> (Option<Finding>, Option<DateTime<Utc>>) {
         let estranged = self.report.as_ref().filter(|_| self.is_estranged());
-        let shown = estranged.or(self.policy.as_ref()).or(self.token.as_ref());
-        match (shown, token, &self.report) {
-            (Some((finding, at)), _, _) => (Some(finding.clone()), *at),
-            (None, Some(finding), _) => (Some(finding.clone()), None),
-            (None, None, Some((finding, at))) => (Some(finding.clone()), *at),
-            (None, None, None) => (None, None),
-        }
+        let retried = self.token.as_ref().map(|problem| (problem.finding.clone(), problem.next_attempt));
+        let shown = estranged
+            .or(self.policy.as_ref())
+            .cloned()
+            .or(retried)
+            .or_else(|| token.map(|finding| (finding.clone(), None)))
+            .or_else(|| self.report.clone());
+        shown.map_or((None, None), |(finding, at)| (Some(finding), at))
     }
 }
 
 fn replace(place: &mut Problem, problem: Problem, over: &str) {
-    match (&*place, &problem) {
-        (Some((before, _)), Some((after, _))) if before == after => {}
-        (_, Some((finding, _))) => log::warn!("{}; {}", finding.message, finding.mend),
+    log_change(place.as_ref().map(|(f, _)| f), problem.as_ref().map(|(f, _)| f), over);
+    *place = problem;
+}
+
+fn log_change(before: Option<&Finding>, after: Option<&Finding>, over: &str) {
+    match (before, after) {
+        (Some(before), Some(after)) if before == after => {}
+        (_, Some(finding)) => log::warn!("{}; {}", finding.message, finding.mend),
         (Some(_), None) => log::info!("{over}"),
         (None, None) => {}
     }
-    *place = problem;
 }
