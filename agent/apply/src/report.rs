@@ -107,7 +107,7 @@ fn status(report: &Report, trust: Option<&str>) -> HostStatus {
                 Outcome::Done { .. } | Outcome::Skipped { .. } => None,
             })
             .collect(),
-        refused: count(report.refusals.len()),
+        refused: count(report.refused_entries()),
         warnings: count(report.warnings.len()),
         users: report.users,
         changes: count(

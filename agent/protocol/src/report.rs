@@ -1,5 +1,7 @@
 //! The report: the outcome of each step of an apply, with who must act on a failure.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -133,5 +135,10 @@ impl Report {
     /// Whether everything that was wanted is in force: nothing failed, nothing was refused admission.
     pub fn is_whole(&self) -> bool {
         self.admission.is_none() && self.steps.iter().all(|s| matches!(s.outcome, Outcome::Done { .. }))
+    }
+
+    /// How many entries of the policy were refused, each counted once however much is wrong with it.
+    pub fn refused_entries(&self) -> usize {
+        self.refusals.iter().map(|refusal| &refusal.subject).collect::<BTreeSet<_>>().len()
     }
 }
