@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::watch;
 
+use crate::chain;
 use crate::credential::Verifier;
 use crate::faults::{Fault, Faults, Layer};
 use crate::keys::Role;
@@ -81,6 +82,8 @@ pub struct Backend {
     verifier: Mutex<Verifier>,
     faults: Mutex<Faults>,
     view: watch::Sender<SharedView>,
+    /// Why the team file as it was read last is not what is published.
+    team_problem: Mutex<Option<String>>,
     /// Rises when all connections are to end.
     pub connections: watch::Sender<u64>,
 }
@@ -106,6 +109,7 @@ impl Backend {
             publisher: Mutex::new(publisher),
             faults: Mutex::new(faults),
             view: watch::Sender::new(Arc::new(view)),
+            team_problem: Mutex::new(None),
             connections: watch::Sender::new(0),
             origins,
             options,
@@ -147,8 +151,14 @@ impl Backend {
 
     /// Reads the team file again; returns the version that is published then, and whether the file had changed.
     pub fn reload(&self) -> Result<(u64, bool), PublishError> {
-        let changed = self.change(|publisher, faults| publisher.reload(faults, Utc::now()))?;
-        Ok((self.view().version, changed))
+        let reloaded = self.change(|publisher, faults| publisher.reload(faults, Utc::now()));
+        *lock(&self.team_problem) = reloaded.as_ref().err().map(|error| chain(error));
+        Ok((self.view().version, reloaded?))
+    }
+
+    /// Why the team file as it was read last is not what is published.
+    pub fn team_problem(&self) -> Option<String> {
+        lock(&self.team_problem).clone()
     }
 
     /// Signs anew what is due.

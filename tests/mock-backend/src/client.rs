@@ -1,13 +1,15 @@
 //! Asks a running backend through its control socket.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::control::{ActiveFault, Command, EnrolledHost, Published, PublishedRoot, Reply, SOCKET};
+use crate::control::{
+    ActiveFault, Command, Condition, EnrolledHost, Published, PublishedRoot, Reply, SOCKET,
+};
 use crate::keys::Role;
 use crate::publisher::Revocations;
 use crate::registry::StoredReport;
@@ -22,6 +24,16 @@ pub enum ClientError {
         state: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// It takes too long.
+    #[error(
+        "the backend on `{}` did not answer within {}: it is suspended, or very busy", state.display(), humantime::format_duration(*patience)
+    )]
+    Silent {
+        /// The state directory.
+        state: PathBuf,
+        /// How long it had.
+        patience: Duration,
     },
     /// It went away.
     #[error("the backend did not answer")]
@@ -38,12 +50,23 @@ pub enum ClientError {
 #[derive(Clone, Debug)]
 pub struct Client {
     state: PathBuf,
+    patience: Duration,
 }
+
+/// What publishing for a very large team takes at most.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 impl Client {
     /// For the backend that serves from `state`.
     pub fn new(state: impl Into<PathBuf>) -> Client {
-        Client { state: state.into() }
+        Client { state: state.into(), patience: PATIENCE }
+    }
+
+    /// Waits this long for an answer.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Client {
+        self.patience = patience;
+        self
     }
 
     /// Its state directory.
@@ -130,6 +153,11 @@ impl Client {
         self.ask(&Command::Sync)
     }
 
+    /// How it goes.
+    pub fn condition(&self) -> Result<Condition, ClientError> {
+        self.ask(&Command::Condition)
+    }
+
     fn ask<T: DeserializeOwned>(&self, command: &Command) -> Result<T, ClientError> {
         let socket = UnixStream::connect(self.state.join(SOCKET));
         let mut socket =
@@ -137,9 +165,15 @@ impl Client {
         let request = serde_json::to_string(command)? + "\n";
         let mut line = String::new();
         socket
-            .write_all(request.as_bytes())
+            .set_read_timeout(Some(self.patience))
+            .and_then(|()| socket.write_all(request.as_bytes()))
             .and_then(|()| BufReader::new(socket).read_line(&mut line))
-            .map_err(ClientError::Lost)?;
+            .map_err(|error| match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                    ClientError::Silent { state: self.state.clone(), patience: self.patience }
+                }
+                _ => ClientError::Lost(error),
+            })?;
         match serde_json::from_str(&line)? {
             Reply::Ok(value) => Ok(serde_json::from_value(value)?),
             Reply::Error(text) => Err(ClientError::Refused(text)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use hostward_mock_backend::client::Client;
-use hostward_mock_backend::control::{ActiveFault, EnrolledHost};
+use hostward_mock_backend::control::{ActiveFault, Condition, EnrolledHost};
 use hostward_mock_backend::faults::TABLE;
 use hostward_mock_backend::keys::Role;
 use hostward_mock_backend::publisher::Revocations;
@@ -14,6 +14,9 @@ use hostward_protocol::report::{Finding, Outcome};
 
 use crate::serve::ServeOptions;
 use crate::sign_key::SignKeyOptions;
+
+/// How long a person waits before it is clear that nobody answers.
+pub const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A backend for hostward, for tests and demonstrations: real in all it does, from one team.toml.
 #[derive(clap::Parser)]
@@ -115,6 +118,8 @@ pub enum Command {
     Root,
     /// Wait until what is published reflects the team file, and print its version
     Sync,
+    /// Show what is served, and whether the team file as it is now is in force
+    Status,
 }
 
 /// On or off.
@@ -128,8 +133,12 @@ pub enum Switch {
 
 /// Asks the backend that serves from `state`.
 pub fn ask(state: &Path, command: Command) -> anyhow::Result<()> {
-    let client = Client::new(state);
+    let client = Client::new(state).patience(patience(&command));
+    if shows_what_follows_from_the_team(&command) {
+        warn_of_team_file(client.condition()?.team.as_deref());
+    }
     match command {
+        Command::Status => print_condition(&client.condition()?)?,
         Command::Serve(_) | Command::SignKey(_) => bail!("this command asks nobody"),
         Command::Token { uses, ttl, no_pin } => println!("{}", client.token(uses, ttl, !no_pin)?),
         Command::Hosts { json: true } => print_json(&client.hosts()?)?,
@@ -174,6 +183,28 @@ pub fn ask(state: &Path, command: Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What publishes may take long for a large team.
+fn patience(command: &Command) -> Duration {
+    match command {
+        Command::Sync | Command::Revoke { .. } | Command::Fault { .. } | Command::RotateRoot { .. } => {
+            Duration::from_secs(300)
+        }
+        Command::Status => SHORT_PATIENCE,
+        _ => Duration::from_secs(20),
+    }
+}
+
+fn shows_what_follows_from_the_team(command: &Command) -> bool {
+    matches!(command, Command::Hosts { .. } | Command::Reports { .. } | Command::Policy { .. })
+}
+
+/// Whoever just saved the file may look at anything but the log of `serve`.
+pub fn warn_of_team_file(problem: Option<&str>) {
+    if let Some(problem) = problem {
+        eprintln!("warning: the policy before the last change stays in force: {problem}");
+    }
+}
+
 fn read_key(path: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(path);
     let text = text.with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -202,10 +233,12 @@ fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
 
 fn print_host(enrolled: &EnrolledHost) {
     let host = &enrolled.host;
-    let state = match enrolled.whole {
-        Some(true) => "everything in force",
-        Some(false) => "not everything in force, see reports",
-        None => "no report yet",
+    let state = match (enrolled.whole, enrolled.refused) {
+        (Some(true), 0) => "everything in force".to_owned(),
+        (Some(true), 1) => "in force but for 1 entry that it refused, see reports".to_owned(),
+        (Some(true), refused) => format!("in force but for {refused} entries that it refused, see reports"),
+        (Some(false), _) => "not everything in force, see reports".to_owned(),
+        (None, _) => "no report yet".to_owned(),
     };
     let seen = host.last_seen.format("%F %T");
     println!("{}  {}  seen {seen}  {state}", host.id, host.info.hostname);
@@ -242,6 +275,18 @@ fn print_report(stored: &StoredReport) {
 fn print_finding(what: &str, finding: &Finding) {
     println!("    {what} {}: {} [{}]", finding.subject, finding.message, finding.code);
     println!("        {:?}: {}", finding.responsible, finding.mend);
+}
+
+fn print_condition(condition: &Condition) -> anyhow::Result<()> {
+    let Condition { project, version, url, hosts, faults, team } = condition;
+    println!("project {project}, policy version {version}, hosts: {hosts}, serving at {url}");
+    for fault in faults {
+        println!("fault on: {} {}", fault.name, fault.arguments);
+    }
+    match team {
+        None => Ok(()),
+        Some(problem) => bail!("the policy before the last change stays in force: {problem}"),
+    }
 }
 
 fn print_faults(faults: &[ActiveFault]) {

@@ -90,6 +90,8 @@ pub enum Command {
     Roots,
     /// Read the team file now.
     Sync,
+    /// How it goes.
+    Condition,
 }
 
 /// What is answered.
@@ -155,6 +157,25 @@ pub struct EnrolledHost {
     pub last_report: Option<DateTime<Utc>>,
     /// Whether everything wanted was in force by that.
     pub whole: Option<bool>,
+    /// How many entries of the policy the host refused by that.
+    pub refused: usize,
+}
+
+/// How it goes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Condition {
+    /// Project id.
+    pub project: String,
+    /// Version of the policy that is published.
+    pub version: u64,
+    /// The URL that tokens name.
+    pub url: String,
+    /// How many hosts are enrolled.
+    pub hosts: usize,
+    /// The faults that are on.
+    pub faults: Vec<ActiveFault>,
+    /// Why the team file as it is now is not what is published.
+    pub team: Option<String>,
 }
 
 /// Answers until the task is dropped.
@@ -213,16 +234,16 @@ fn carry_out(backend: &Backend, command: Command) -> Result<Value, Failure> {
         Command::FaultOn { name, arguments } => {
             let fault = faults::parse(&name, &arguments)?;
             backend.switch_faults(|faults| faults.insert(&name, fault, &arguments))?;
-            active(&backend.faults())?
+            serde_json::to_value(active(&backend.faults()))?
         }
         Command::FaultOff { name } => {
             backend.switch_faults(|faults| match &name {
                 Some(name) => _ = faults.remove(name),
                 None => *faults = Faults::default(),
             })?;
-            active(&backend.faults())?
+            serde_json::to_value(active(&backend.faults()))?
         }
-        Command::Faults => active(&backend.faults())?,
+        Command::Faults => serde_json::to_value(active(&backend.faults()))?,
         Command::Disconnect => {
             backend.disconnect();
             Value::Null
@@ -238,7 +259,20 @@ fn carry_out(backend: &Backend, command: Command) -> Result<Value, Failure> {
             serde_json::to_value(roots)?
         }
         Command::Sync => serde_json::to_value(backend.reload()?.0)?,
+        Command::Condition => serde_json::to_value(condition(backend))?,
     })
+}
+
+fn condition(backend: &Backend) -> Condition {
+    let view = backend.view();
+    Condition {
+        project: view.project.clone(),
+        version: view.version,
+        url: backend.origins.first().cloned().unwrap_or_default(),
+        hosts: backend.registry().hosts().count(),
+        faults: active(&backend.faults()),
+        team: backend.team_problem(),
+    }
 }
 
 fn token(backend: &Backend, uses: u32, seconds: u64, pin: bool) -> Result<Value, Failure> {
@@ -262,7 +296,8 @@ fn hosts(registry: &Registry) -> Result<Value, Failure> {
         hosts.push(EnrolledHost {
             host: host.clone(),
             last_report: last.as_ref().map(|stored| stored.received),
-            whole: last.map(|stored| stored.report.is_whole()),
+            whole: last.as_ref().map(|stored| stored.report.is_whole()),
+            refused: last.map_or(0, |stored| stored.report.refused_entries()),
         });
     }
     Ok(serde_json::to_value(hosts)?)
@@ -300,12 +335,12 @@ fn apply_list<T: Clone + PartialEq>(list: &mut Vec<T>, change: &[T], undo: bool)
     }
 }
 
-fn active(faults: &Faults) -> Result<Value, Failure> {
+fn active(faults: &Faults) -> Vec<ActiveFault> {
     let shown = |(name, arguments): (&str, &str)| ActiveFault {
         name: name.to_owned(),
         arguments: arguments.to_owned(),
     };
-    Ok(serde_json::to_value(faults.shown().map(shown).collect::<Vec<_>>())?)
+    faults.shown().map(shown).collect()
 }
 
 fn published(view: &View, documents: bool) -> Result<Value, Failure> {

@@ -10,6 +10,8 @@ use hostward_mock_backend::ssh::{
     Ca, Certificate, DEFAULT_EXTENSIONS, certificate_path, random_serial, sign,
 };
 
+use crate::commands::{SHORT_PATIENCE, warn_of_team_file};
+
 /// Clocks of hosts may be a little behind.
 const BACKDATE: Duration = Duration::from_secs(60);
 
@@ -143,9 +145,17 @@ fn principals(state: &Path, options: &SignKeyOptions) -> anyhow::Result<Vec<Stri
     let Some(user) = &options.user else {
         return Err(anyhow!("for which principals? give --user, --principal or --no-principals"));
     };
-    match Client::new(state).principals(user) {
+    let client = Client::new(state).patience(SHORT_PATIENCE);
+    match client.principals(user) {
         Err(ClientError::NotRunning { .. }) => from_team_file(state, user),
-        answer => Ok(answer?),
+        Err(silent @ ClientError::Silent { .. }) => {
+            eprintln!("warning: {silent}; the principals are those of the team file as it is now");
+            from_team_file(state, user)
+        }
+        answer => {
+            warn_of_team_file(client.condition()?.team.as_deref());
+            Ok(answer?)
+        }
     }
 }
 

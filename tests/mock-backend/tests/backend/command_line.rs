@@ -3,6 +3,10 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use hostward_mock_backend::client::{Client, ClientError};
+use hostward_mock_backend::control::SOCKET;
 
 use crate::support::{TEAM, read_token};
 
@@ -141,4 +145,38 @@ fn a_team_file_that_cannot_be_used_is_named_with_its_line() {
     let line = 1 + TEAM.lines().position(|line| line == "group = \"admins\"").unwrap();
     assert!(error.contains(&format!("line {line}:")), "{error}");
     assert!(error.contains("there is no [groups.admin]"), "{error}");
+}
+
+#[test]
+fn whoever_asks_is_told_that_the_team_file_is_not_in_force() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    std::fs::write(path.join("team.toml"), TEAM).unwrap();
+    let _serving = Serving::start(path, &[]);
+    assert!(succeed(path, &["status"]).starts_with("project acme, policy version 1, hosts: 0, serving at "));
+    std::fs::write(path.join("team.toml"), TEAM.replace("group = \"admins\"", "group = \"admin\"")).unwrap();
+    assert!(fail(path, &["sync"]).contains("there is no [groups.admin]"));
+    for command in ["hosts", "reports", "policy"] {
+        let output = run(path, &[command]);
+        let warning = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{command}: {warning}");
+        assert!(warning.contains("there is no [groups.admin]"), "{command}: {warning}");
+    }
+    assert!(fail(path, &["status"]).contains("there is no [groups.admin]"));
+    std::fs::write(path.join("team.toml"), TEAM).unwrap();
+    succeed(path, &["sync"]);
+    succeed(path, &["status"]);
+    assert!(run(path, &["hosts"]).stderr.is_empty());
+}
+
+#[test]
+fn a_backend_that_does_not_answer_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path();
+    // It takes connections, as that of a suspended process does, and nobody reads from them.
+    let _silent = std::os::unix::net::UnixListener::bind(state.join(SOCKET)).unwrap();
+    let client = Client::new(state).patience(Duration::from_millis(10));
+    let error = client.principals("alice").unwrap_err();
+    assert!(matches!(error, ClientError::Silent { .. }), "{error}");
+    assert!(error.to_string().contains("did not answer within 10ms"), "{error}");
 }

@@ -3,7 +3,7 @@
 use chrono::Utc;
 use hostward_protocol::api::IDEMPOTENCY_KEY;
 use hostward_protocol::problem::Code;
-use hostward_protocol::report::{Cause, REPORT_SCHEMA, Report};
+use hostward_protocol::report::{Cause, Finding, REPORT_SCHEMA, Report, Responsible};
 use reqwest::{Method, Response};
 
 use crate::support::{Bench, TestHost, problem};
@@ -80,6 +80,26 @@ async fn reports_are_kept_once_and_in_order() {
     assert!(error.contains("`nobody`"), "{error}");
     let hosts = client.hosts().unwrap();
     assert!(hosts.iter().all(|host| host.whole == Some(true)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_with_several_faults_is_one_refused_entry() {
+    let bench = Bench::start().await;
+    let host = bench.enrolled_host().await;
+    let mut report = sample_report(1);
+    report.refusals = [("user `root`", "name"), ("user `root`", "uid"), ("group `docker`", "name")]
+        .map(|(subject, code)| Finding {
+            code: code.into(),
+            subject: subject.into(),
+            message: "refused".into(),
+            responsible: Responsible::Backend,
+            mend: "choose another".into(),
+        })
+        .to_vec();
+    let body = serde_json::to_vec(&report).unwrap();
+    assert_eq!(host.send(&bench, Method::POST, REPORT, body).await.status(), 204);
+    let shown = &bench.client().hosts().unwrap()[0];
+    assert_eq!((shown.whole, shown.refused), (Some(true), 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
