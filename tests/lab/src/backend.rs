@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -217,6 +218,19 @@ impl Backend<'_> {
             server.signal("TERM");
             let _ = server.wait(STOP_PATIENCE);
         }
+    }
+
+    /// Runs one of its subcommands on the caller's terminal.
+    ///
+    /// # Errors
+    /// When its program cannot be started.
+    pub fn on_terminal(&self, args: &[String]) -> Result<ExitStatus> {
+        Command::new(&self.program)
+            .arg("--state")
+            .arg(self.state_dir())
+            .args(args)
+            .status()
+            .with_context(|| format!("cannot start `{}`", self.program.display()))
     }
 
     /// What it wrote to its log so far.

@@ -36,6 +36,18 @@ home=$(getent passwd "$1" | cut -d: -f6)
 exec setpriv --reuid="$(id -u "$1")" --regid="$(id -g "$1")" --init-groups -- env HOME="$home" USER="$1" LOGNAME="$1" sh -c "$2"
 "#;
 
+/// How a host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum State {
+    /// All its units were started.
+    Running,
+    /// It boots or shuts down.
+    Between,
+    /// It was shut down, or lost its power.
+    Off,
+}
+
 /// A booted host. Dropping it ends it as a power cut would; its disk goes with the lab.
 #[derive(Debug)]
 pub struct Host {
@@ -57,10 +69,9 @@ impl Host {
         Ok(host)
     }
 
+    /// A host that another process booted, whether it runs or not.
     pub(crate) fn attach(lab: &Lab, record: HostRecord) -> Result<Self> {
-        let host = Self::of(lab, record)?;
-        host.machine.leader()?;
-        Ok(host)
+        Self::of(lab, record)
     }
 
     fn of(lab: &Lab, record: HostRecord) -> Result<Self> {
@@ -94,6 +105,19 @@ impl Host {
     #[must_use]
     pub fn address(&self) -> String {
         network::address(self.record.index)
+    }
+
+    /// How it is.
+    pub fn state(&self) -> State {
+        let asked = self.try_enter(&self.machine.commands()).map(|mut command| {
+            command.args(["timeout", "5", "systemctl", "is-system-running"]);
+            command::complete(command, format!("{}# systemctl is-system-running", self.record.name), &[])
+        });
+        match asked {
+            Ok(answer) if matches!(answer.stdout.trim(), "running" | "degraded") => State::Running,
+            _ if self.machine.is_off() => State::Off,
+            _ => State::Between,
+        }
     }
 
     /// Runs `cmd` in a shell as root, without a terminal, for at most a minute.
@@ -154,9 +178,6 @@ impl Host {
     pub fn spawn(&self, cmd: &str) -> Background {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let group = self.machine.commands().join(number.to_string());
-        if let Err(error) = cgroup::make(&group) {
-            panic!("{error:#}");
-        }
         let mut command = self.enter(&group);
         command.args(["sh", "-c", cmd]);
         let log = self.machine.directory.join("background").join(number.to_string());
@@ -166,13 +187,19 @@ impl Host {
     /// A command that will run inside; the program and its arguments are still to be added.
     #[track_caller]
     pub(crate) fn enter(&self, group: &std::path::Path) -> Command {
-        let leader = match self.machine.leader() {
-            Ok(leader) => leader,
+        match self.try_enter(group) {
+            Ok(command) => command,
             Err(error) => panic!("{error:#}\n{}", self.machine.console_tail()),
-        };
+        }
+    }
+
+    fn try_enter(&self, group: &std::path::Path) -> Result<Command> {
+        let leader = self.machine.leader()?;
+        // Gone after a reboot that the host made by itself.
+        cgroup::make(group)?;
         let mut command = Command::new("sh");
         command.args(["-eu", "-c", ENTER]).arg(group).arg(leader.to_string());
-        command
+        Ok(command)
     }
 
     /// Gives the caller's terminal to a root shell inside until it is left.

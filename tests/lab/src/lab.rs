@@ -116,10 +116,10 @@ impl Lab {
         HostBuilder::new(self, name, release)
     }
 
-    /// The running hosts of an attached lab.
+    /// The hosts of an attached lab, whether they run or not.
     ///
     /// # Errors
-    /// When one of them is no longer running.
+    /// When the image of one is gone and cannot be made again.
     pub fn hosts(&self) -> Result<Vec<Host>> {
         let records = self.recorded().hosts.clone();
         records.into_iter().map(|record| Host::attach(self, record)).collect()

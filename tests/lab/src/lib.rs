@@ -34,7 +34,7 @@ pub mod workspace;
 
 pub use backend::Backend;
 pub use command::{Background, Output, PATIENCE};
-pub use host::{Entry, Host, HostBuilder, Tree};
+pub use host::{Entry, Host, HostBuilder, State, Tree};
 pub use image::base as base_image;
 pub use lab::{Clean, HostRecord, Lab, Record, clean};
 pub use network::{BACKEND_NAME, HERE};

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use hostward_lab::{Lab, Release, Terminal};
+use hostward_lab::{Lab, Release, State, Terminal};
+
+const SOON: Duration = Duration::from_secs(60);
 
 fn on_each_release(test: impl Fn(&Lab, Release)) {
     for release in Release::ALL {
@@ -80,6 +82,24 @@ fn a_reboot_keeps_the_disk_and_nothing_else() {
         host.cut_power();
         host.start().expect("a boot");
         assert_eq!(host.ok("cat /root/kept"), "kept\n");
+    });
+}
+
+#[test]
+fn a_host_that_reboots_by_itself_comes_back_and_one_that_is_off_says_so() {
+    on_each_release(|lab, release| {
+        let host = lab.host("web1", release).boot().expect("a host");
+        assert_eq!(host.state(), State::Running);
+        host.must("echo kept >/root/kept; echo gone >/run/marker; systemctl reboot --no-block");
+        host.wait_for(SOON, "another boot", |host| match host.state() {
+            State::Running if host.run("test ! -e /run/marker").success() => Ok(()),
+            state => Err(format!("{state:?}")),
+        });
+        assert_eq!(host.ok("cat /root/kept"), "kept\n");
+        host.power_off().expect("a shutdown");
+        assert_eq!(host.state(), State::Off);
+        host.start().expect("a boot");
+        assert_eq!(host.state(), State::Running);
     });
 }
 

@@ -97,6 +97,11 @@ impl Machine {
         }
     }
 
+    /// Whether not even its manager runs.
+    pub(crate) fn is_off(&self) -> bool {
+        !cgroup::is_populated(&self.cgroup)
+    }
+
     /// Waits for the manager's end after an orderly shutdown was asked for inside.
     pub(crate) fn await_end(&self) -> Result<()> {
         let deadline = Instant::now() + SHUTDOWN_PATIENCE;

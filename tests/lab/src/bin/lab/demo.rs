@@ -95,10 +95,11 @@ pub fn run(release: Release) -> Result<()> {
         before.0.len()
     ));
 
+    let heading = story.heading("In short");
     drop(host);
     drop(backend);
     lab.remove()?;
-    summary(&Measured { boot, accounts, ended }, began.elapsed());
+    summary(&heading, &Measured { boot, accounts, ended }, began.elapsed());
     Ok(())
 }
 
@@ -202,14 +203,15 @@ fn sign(story: &Story<'_>, backend: &Backend<'_>, user: &str) -> Result<()> {
     Ok(())
 }
 
-fn summary(measured: &Measured, whole: Duration) {
+fn summary(heading: &str, measured: &Measured, whole: Duration) {
     println!(
-        "\n\x1b[1mIn short\x1b[0m\n   \
+        "\n{}\n   \
          the host booted in                          {:>6} ms\n   \
          from the token to accounts in place         {:>6} ms\n   \
          from the change to the end of her session   {:>6} ms\n   \
          the whole story                             {:>6.1} s\n   \
          Nothing is left running. `make lab` starts such a host to explore; `make test` runs all tests.",
+        heading,
         measured.boot.as_millis(),
         measured.accounts.as_millis(),
         measured.ended.as_millis(),

@@ -1,9 +1,12 @@
 //! The command `lab`: throwaway hosts to explore, and the demonstration.
 
+mod colours;
 mod demo;
 mod explore;
 mod stage;
 mod story;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -36,6 +39,8 @@ enum Command {
         #[arg(long, default_value = "bookworm")]
         release: Release,
     },
+    /// Show whether hosts and backend of the lab that is up run, and whether its team file is in force
+    Status,
     /// Open a root shell on a host of the lab that is up
     Shell {
         /// The host's name
@@ -65,8 +70,19 @@ enum Command {
     Clean,
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    // A backtrace is of no use to whoever explores.
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Images { release } => {
             let wanted = release.map_or(Release::ALL.to_vec(), |release| vec![release]);
             for release in wanted {
@@ -76,6 +92,7 @@ fn main() -> Result<()> {
         }
         Command::Demo { release } => demo::run(release),
         Command::Up { release } => explore::up(release),
+        Command::Status => explore::status(),
         Command::Shell { host } => explore::shell(&host),
         Command::Ssh { user, host, command } => explore::ssh(&user, &host, &command),
         Command::Backend { args } => explore::backend(&args),

@@ -1,11 +1,14 @@
 //! Telling a story with real commands: each is printed as it is run, with what it said.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use hostward_lab::{Background, Host, Lab, Output};
+
+use crate::colours::{self, Colour, paint};
 
 /// What a command is to come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +24,13 @@ pub struct Story<'a> {
     lab: &'a Lab,
     laptop: &'a Path,
     chapter: usize,
+    colours: bool,
 }
 
 impl<'a> Story<'a> {
     /// A story whose laptop is this directory.
     pub fn new(lab: &'a Lab, laptop: &'a Path) -> Self {
-        Self { lab, laptop, chapter: 0 }
+        Self { lab, laptop, chapter: 0, colours: colours::wanted() }
     }
 
     /// The laptop's directory.
@@ -37,7 +41,12 @@ impl<'a> Story<'a> {
     /// Begins a chapter.
     pub fn chapter(&mut self, title: &str) {
         self.chapter += 1;
-        println!("\n\x1b[1m{}. {title}\x1b[0m", self.chapter);
+        println!("\n{}", self.heading(format_args!("{}. {title}", self.chapter)));
+    }
+
+    /// A text that stands out.
+    pub fn heading(&self, text: impl Display) -> String {
+        paint(self.colours, Colour::Bold, text)
     }
 
     /// Says something.
@@ -81,7 +90,7 @@ impl<'a> Story<'a> {
     }
 
     fn command(&self, prompt: &str, cmd: &str) {
-        println!("   \x1b[36m{prompt}\x1b[0m {cmd}");
+        println!("   {} {cmd}", paint(self.colours, Colour::Cyan, prompt));
         let _unprinted = io::stdout().flush();
     }
 
