@@ -84,10 +84,11 @@ pub fn clock_went_back(last: &Report, now: DateTime<Utc>) -> Option<Finding> {
     })
 }
 
-/// Writes the report and the status. `trust` is the word for where the root of trust came from.
-pub fn save(root: &Root, report: &Report, trust: Option<&str>) -> Result<(), WriteError> {
+/// Writes the report and the status. `trust` is the word for where the root of trust came from; `untold`: something is
+/// kept that the agent was not told.
+pub fn save(root: &Root, report: &Report, trust: Option<&str>, untold: bool) -> Result<(), WriteError> {
     state::write(&root.path(REPORT), report, 0o600)?;
-    state::write(&root.path(STATUS), &status(report, trust), 0o644)
+    state::write(&root.path(STATUS), &HostStatus { untold, ..status(report, trust) }, 0o644)
 }
 
 fn status(report: &Report, trust: Option<&str>) -> HostStatus {
@@ -110,8 +111,6 @@ fn status(report: &Report, trust: Option<&str>) -> HostStatus {
         refused: count(report.refused_entries()),
         warnings: count(report.warnings.len()),
         users: report.users,
-        changes: count(
-            report.steps.iter().filter(|step| matches!(step.outcome, Outcome::Done { .. })).count(),
-        ),
+        untold: false,
     }
 }

@@ -21,25 +21,26 @@ struct Untold {
 }
 
 /// Keeps what a pass of the timer or an operator has to tell; puts what was kept into a report that the agent gets.
-pub fn keep_or_tell(root: &Root, report: &mut Report) -> Result<(), WriteError> {
+/// Answers with whether something is kept now.
+pub fn keep_or_tell(root: &Root, report: &mut Report) -> Result<bool, WriteError> {
     let path = root.path(UNTOLD);
     // Damaged or not, it is news, not state: nothing is decided by it.
     let mut untold: Untold = state::read(&path, UNTOLD).ok().flatten().unwrap_or_default();
     if report.cause == Cause::Admission {
         report.drift.splice(..0, untold.drift);
         report.steps.splice(..0, untold.steps);
-        return durable::remove(&path);
+        return durable::remove(&path).map(|()| false);
     }
     // Failures are left out: what still fails, the next pass finds anew.
     let done = report.steps.iter().filter(|step| matches!(step.outcome, Outcome::Done { .. }));
     if report.drift.is_empty() && done.clone().next().is_none() {
-        return Ok(());
+        return Ok(!(untold.drift.is_empty() && untold.steps.is_empty()));
     }
     untold.drift.extend(report.drift.iter().cloned());
     untold.steps.extend(done.cloned());
     keep_newest(&mut untold.drift);
     keep_newest(&mut untold.steps);
-    state::write(&path, &untold, 0o600)
+    state::write(&path, &untold, 0o600).map(|()| true)
 }
 
 fn keep_newest<T>(list: &mut Vec<T>) {
@@ -74,11 +75,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::below(dir.path());
         std::fs::create_dir_all(root.path("/var/lib/hostward")).unwrap();
-        keep_or_tell(&root, &mut pass(Cause::Timer, &["a"])).unwrap();
-        keep_or_tell(&root, &mut pass(Cause::Timer, &[])).unwrap();
+        assert!(!keep_or_tell(&root, &mut pass(Cause::Timer, &[])).unwrap());
+        assert!(keep_or_tell(&root, &mut pass(Cause::Timer, &["a"])).unwrap());
+        assert!(keep_or_tell(&root, &mut pass(Cause::Timer, &[])).unwrap(), "it is still to be told");
         keep_or_tell(&root, &mut pass(Cause::Operator, &["b"])).unwrap();
         let mut told = pass(Cause::Admission, &["c"]);
-        keep_or_tell(&root, &mut told).unwrap();
+        assert!(!keep_or_tell(&root, &mut told).unwrap());
         let subjects = |report: &Report| report.drift.iter().map(|f| f.subject.clone()).collect::<Vec<_>>();
         assert_eq!(subjects(&told), ["a", "b", "c"]);
         let mut next = pass(Cause::Admission, &[]);

@@ -1,16 +1,18 @@
 //! `hostward status`: what is in force, and what needs attention.
 
 use std::fmt::Write as _;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hostward_protocol::local::{AgentStatus, EnrollmentState, HostStatus};
-use hostward_protocol::report::{Report, Staleness};
+use hostward_protocol::local::{AgentStatus, EnrollmentState, HostStatus, TokenProblem};
+use hostward_protocol::report::{Finding, Report, Staleness};
 use serde::Serialize;
 
 use crate::cli::Format;
-use crate::command::{exit, print_json};
-use crate::{show, state};
+use crate::command::print_json;
+use crate::time::{ago, clock};
+use crate::units::{self, Stopped, TIMER};
+use crate::{exit, show, state};
 
 /// A pass comes every five minutes, and writes down that it came. Three of them missing are no coincidence.
 const OVERDUE: TimeDelta = TimeDelta::minutes(15);
@@ -24,6 +26,8 @@ struct Status {
     report: Option<Report>,
     /// Passes should come by themselves, and the last ones left nothing written down.
     overdue: bool,
+    /// Units that are not active.
+    stopped: Vec<Stopped>,
 }
 
 /// Prints it.
@@ -34,8 +38,12 @@ pub fn run(format: Format) -> anyhow::Result<ExitCode> {
         if root { state::agent()? } else { None },
         if root { state::report()? } else { None },
     );
+    let stopped = units::stopped();
+    // An operator may have stopped what makes passes come.
+    let expected = stopped.as_ref().is_some_and(|stopped| stopped.iter().all(|unit| unit.unit != TIMER));
     status.overdue =
-        status.host.as_ref().is_some_and(|host| is_overdue(host.at, Utc::now(), up())) && timer_runs();
+        expected && status.host.as_ref().is_some_and(|host| is_overdue(host.at, Utc::now(), up()));
+    status.stopped = stopped.unwrap_or_default();
     if format.json {
         print_json(&status)?;
     } else {
@@ -50,7 +58,7 @@ impl Status {
             Some(agent) => matches!(agent.enrollment, EnrollmentState::Enrolled { .. }),
             None => host.as_ref().is_some_and(|h| h.project.is_some()),
         };
-        Status { enrolled, host, agent, report, overdue: false }
+        Status { enrolled, host, agent, report, overdue: false, stopped: Vec::new() }
     }
 
     fn needs_attention(&self) -> bool {
@@ -60,7 +68,8 @@ impl Status {
                 || h.refused > 0
                 || h.policy.as_ref().is_none_or(|p| p.staleness != Staleness::Fresh)
         });
-        !self.enrolled || self.overdue || host || self.agent.as_ref().is_some_and(|a| a.problem.is_some())
+        let agent = self.agent.as_ref().is_some_and(|a| a.problem.is_some() || a.token.is_some());
+        !self.enrolled || self.overdue || !self.stopped.is_empty() || host || agent
     }
 
     fn text(&self, root: bool, now: DateTime<Utc>) -> String {
@@ -74,6 +83,10 @@ impl Status {
                 text.push_str("enrolled:     no; the agent has not started yet (systemctl start hostward)\n")
             }
             (None, _) => text.push_str("enrolled:     no\n"),
+        }
+        for stopped in &self.stopped {
+            let Stopped { unit, what, state } = stopped;
+            _ = writeln!(text, "stopped:      {unit}, {what} ({}): {}", show::clean(state), stopped.mend());
         }
         if let Some(agent) = &self.agent {
             text.push_str(&backend(agent, now));
@@ -102,6 +115,9 @@ fn enrollment(state: &EnrollmentState) -> String {
         }
         EnrollmentState::Enrolling { url } => format!("enrolled:     not yet, trying {}\n", show::clean(url)),
         EnrollmentState::Refused { reason } => format!("enrolled:     no\n{}", show::finding(reason)),
+        EnrollmentState::Damaged { reason } => {
+            format!("enrolled:     no, as far as can be read\n{}", show::finding(reason))
+        }
         EnrollmentState::Enrolled { url, host_id, project } => format!(
             "enrolled:     in project {} at {} as host {}\n",
             show::clean(project),
@@ -124,10 +140,24 @@ fn backend(agent: &AgentStatus, now: DateTime<Utc>) -> String {
     if let Some((how, seconds)) = &agent.polling {
         _ = writeln!(text, "polling:      {} ({seconds} s)", show::clean(how));
     }
-    if let Some(offset) = agent.clock_offset.filter(|o| o.abs() > 5) {
-        _ = writeln!(text, "clock:        off by {offset} s against the backend's");
+    if let Some(difference) = agent.clock_offset.and_then(clock) {
+        _ = writeln!(text, "clock:        {difference}");
     }
-    if let Some(problem) = &agent.problem {
+    // Not twice: the agent tells it as the state or as its problem where nothing worse is known.
+    let is_told = |token: &&TokenProblem| match &agent.enrollment {
+        EnrollmentState::Refused { reason } => *reason == token.finding,
+        _ => false,
+    };
+    if let Some(token) = agent.token.as_ref().filter(|token| !is_told(token)) {
+        text.push_str("enrollment token:\n");
+        text.push_str(&show::finding(&token.finding));
+        if let Some(at) = token.next_attempt {
+            _ = writeln!(text, "      next attempt: {}", at.format("%F %T UTC"));
+        }
+    }
+    let is_the_tokens =
+        |problem: &Finding| agent.token.as_ref().is_some_and(|token| token.finding == *problem);
+    if let Some(problem) = agent.problem.as_ref().filter(|problem| !is_the_tokens(problem)) {
         text.push_str("backend:\n");
         text.push_str(&show::finding(problem));
         if let Some(at) = agent.next_attempt {
@@ -160,15 +190,46 @@ fn in_force(host: &HostStatus, now: DateTime<Utc>, overdue: bool) -> String {
         ""
     };
     _ = writeln!(text, "last pass:    {}{hint}", ago(host.at, now));
-    if let Some(finding) = &host.admission {
-        text.push_str("a newer policy is not in force:\n");
-        text.push_str(&show::finding(finding));
-    }
+    text.push_str(&unmet(host));
+    text
+}
+
+/// What of the policy is not in force; nothing where all of it is.
+pub fn unmet(host: &HostStatus) -> String {
+    let mut text = show::findings(not_admitted(host), host.admission.as_slice());
     text.push_str(&show::findings("failed:", &host.failures));
     if host.refused > 0 {
-        _ = writeln!(text, "refused:      {} entries of the policy", host.refused);
+        let entries = if host.refused == 1 { "entry" } else { "entries" };
+        _ = writeln!(
+            text,
+            "refused:      {} {entries} of the policy; `hostward status` names each to root",
+            host.refused
+        );
     }
     text
+}
+
+/// What it means that the last policy offered was not admitted.
+fn not_admitted(host: &HostStatus) -> &'static str {
+    /// Nothing is wrong with what was offered: no policy can be read or judged here.
+    const HERE: [&str; 8] = [
+        "commit-failed",
+        "no-root-of-trust",
+        "not-enrolled",
+        "project-mismatch",
+        "root-json-unusable",
+        "scratch-failed",
+        "store-damaged",
+        "trust-damaged",
+    ];
+    let code = host.admission.as_ref().map_or("", |finding| &finding.code);
+    if HERE.contains(&code) {
+        "no policy can be admitted:"
+    } else if host.policy.is_none() {
+        "no policy was admitted yet:"
+    } else {
+        "a newer policy is not in force:"
+    }
 }
 
 /// Whether too many passes are missing since the later of the last one and the boot, `up` ago.
@@ -183,30 +244,49 @@ fn up() -> Option<TimeDelta> {
     TimeDelta::try_seconds(text.split('.').next()?.parse().ok()?)
 }
 
-/// Whether passes should come: an operator may have stopped them.
-fn timer_runs() -> bool {
-    Command::new("systemctl")
-        .args(["--quiet", "is-active", "hostward-drift.timer"])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
-fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    let seconds = (now - at).num_seconds();
-    let when = at.format("%F %T UTC");
-    match seconds {
-        ..0 => format!("{when} (in the future: is the clock right?)"),
-        0..120 => format!("{when} ({seconds} s ago)"),
-        120..7200 => format!("{when} ({} min ago)", seconds / 60),
-        7200..172_800 => format!("{when} ({} h ago)", seconds / 3600),
-        _ => format!("{when} ({} days ago)", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use hostward_protocol::report::{PolicyState, Responsible};
+
     use super::*;
+
+    /// A host on which all is well.
+    pub fn host() -> HostStatus {
+        HostStatus {
+            at: at(0),
+            version: "1".into(),
+            project: Some("acme".into()),
+            policy: Some(PolicyState {
+                version: 7,
+                root_version: 1,
+                expires: at(86_400),
+                staleness: Staleness::Fresh,
+            }),
+            trust: None,
+            users: 2,
+            refused: 0,
+            changes: 0,
+            warnings: 0,
+            admission: None,
+            failures: Vec::new(),
+        }
+    }
+
+    fn finding(code: &str, message: &str) -> Finding {
+        Finding {
+            code: code.into(),
+            subject: "it".into(),
+            message: message.into(),
+            responsible: Responsible::Operator,
+            mend: "mend it".into(),
+        }
+    }
+
+    fn enrolled() -> AgentStatus {
+        let url = "https://b.example/".into();
+        let state = EnrollmentState::Enrolled { url, host_id: "h1".into(), project: "acme".into() };
+        AgentStatus { clock_offset: Some(0), ..agent(state) }
+    }
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
@@ -222,6 +302,7 @@ mod tests {
             next_attempt: None,
             clock_offset: Some(-400),
             polling: None,
+            token: None,
         }
     }
 
@@ -231,7 +312,7 @@ mod tests {
         assert!(status.needs_attention());
         let text = status.text(true, at(0));
         assert!(text.contains("/etc/hostward/enrollment.token"), "{text}");
-        assert!(text.contains("off by -400 s"), "{text}");
+        assert!(text.contains("clock is 7 min ahead of the backend's"), "{text}");
         assert!(text.contains("(30 s ago)"), "{text}");
     }
 
@@ -252,25 +333,81 @@ mod tests {
         assert!(!is_overdue(at(0), at(10 * 3600), up(2)));
         assert!(!is_overdue(at(3600), at(0), up(1000)));
 
-        let host = HostStatus {
-            at: at(0),
-            version: "1".into(),
-            project: Some("acme".into()),
-            policy: None,
-            trust: None,
-            users: 2,
-            refused: 0,
-            changes: 0,
-            warnings: 0,
-            admission: None,
-            failures: Vec::new(),
-        };
-        let mut status = Status::new(Some(host), None, None);
+        let mut status = Status::new(Some(host()), None, None);
         let due = status.text(false, at(1800));
         assert!(due.contains("last pass:") && !due.contains("journalctl"), "{due}");
         status.overdue = true;
         let text = status.text(false, at(1800));
         assert!(text.contains("(30 min ago); passes should come every 5 minutes: see `journalctl"), "{text}");
         assert!(status.needs_attention());
+    }
+
+    #[test]
+    fn what_is_stopped_is_named_with_its_mend() {
+        let mut status = Status::new(Some(host()), Some(enrolled()), None);
+        assert!(!status.needs_attention(), "{}", status.text(true, at(0)));
+        let (unit, what) = units::UNITS[0];
+        status.stopped = vec![Stopped { unit, what, state: "inactive".into() }];
+        assert!(status.needs_attention());
+        let text = status.text(true, at(0));
+        assert!(text.contains("stopped:      hostward.service, the agent (inactive): run `systemctl enable --now hostward.service`"), "{text}");
+        assert!(
+            text.contains("in project acme") && text.contains("2 can log in"),
+            "what is known is shown: {text}"
+        );
+    }
+
+    #[test]
+    fn a_token_is_told_of_besides_the_repository_and_once() {
+        let token = TokenProblem {
+            finding: finding("token-foreign-owner", "somebody else's"),
+            at: at(0),
+            next_attempt: None,
+        };
+        let mut agent = enrolled();
+        agent.problem = Some(finding("backend-failing", "503"));
+        agent.token = Some(token.clone());
+        let status = Status::new(Some(host()), Some(agent.clone()), None);
+        assert!(status.needs_attention());
+        let text = status.text(true, at(0));
+        assert!(
+            text.contains("enrollment token:\n  it: somebody else's") && text.contains("backend:\n  it: 503"),
+            "{text}"
+        );
+        agent.problem = Some(token.finding.clone());
+        let text = Status::new(None, Some(agent.clone()), None).text(true, at(0));
+        assert_eq!(text.matches("somebody else's").count(), 1, "{text}");
+        agent.problem = None;
+        agent.enrollment = EnrollmentState::Refused { reason: token.finding };
+        let text = Status::new(None, Some(agent), None).text(true, at(0));
+        assert_eq!(text.matches("somebody else's").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_damaged_identity_is_not_called_a_missing_token() {
+        let reason = finding("identity-damaged", "`host.json` is damaged");
+        let text =
+            Status::new(None, Some(agent(EnrollmentState::Damaged { reason })), None).text(true, at(0));
+        assert!(
+            text.contains("`host.json` is damaged") && !text.contains("put an enrollment token"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_heading_says_what_it_means_that_nothing_was_admitted() {
+        let heading = |code: &str, policy: bool| {
+            let mut host = HostStatus { admission: Some(finding(code, "because")), ..host() };
+            host.policy = host.policy.filter(|_| policy);
+            unmet(&host).lines().next().unwrap_or_default().to_owned()
+        };
+        assert_eq!(heading("rollback", true), "a newer policy is not in force:");
+        assert_eq!(heading("rollback", false), "no policy was admitted yet:");
+        assert_eq!(heading("inbox-empty", false), "no policy was admitted yet:");
+        for code in ["store-damaged", "trust-damaged", "no-root-of-trust"] {
+            assert_eq!(heading(code, true), "no policy can be admitted:");
+            assert_eq!(heading(code, false), "no policy can be admitted:");
+        }
+        assert_eq!(unmet(&host()), "");
     }
 }

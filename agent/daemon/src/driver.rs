@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use hostward_config::Config;
 use hostward_protocol::local::{
-    AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState, Listed, TokenProblem,
+    AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState, TokenProblem,
 };
 use hostward_protocol::report::{Finding, Responsible};
 use tokio::signal::unix::Signal;
@@ -26,7 +26,6 @@ use crate::control::Asked;
 use crate::disk;
 use crate::enrollment::{Ended, Enroller, disk_finding};
 use crate::identity::{self, Identity, Standing};
-use crate::inbox::Inbox;
 use crate::job::Job;
 use crate::paths::Options;
 use crate::policy::{self, Follower, Repository};
@@ -151,12 +150,12 @@ impl Agent {
             let host = host_info::collect(&self.config, &self.machine);
             self.token.start(enroller.take(step, self.standing.clone(), host));
         }
-        let mut free = true;
+        let mut free = !self.telling;
         if let Some(follower) = &mut self.follower {
             if !self.telling {
                 follower.start(now);
             }
-            free = !follower.is_adopting();
+            free &= !follower.is_adopting();
         }
         if let Some(reporting) = &mut self.reporting {
             reporting.start(now, free);
@@ -313,11 +312,7 @@ impl Agent {
         if dirs.iter().any(|dir| dir == status_dir)
             && let Some(status) = policy::host_status(&self.options.host_status)
         {
-            let mut free = true;
-            if let Some(follower) = &mut self.follower {
-                follower.root_has(&status, now);
-                free = !follower.is_adopting();
-            }
+            let free = !self.follower.as_mut().is_some_and(|follower| follower.root_has(&status, now));
             if let Some(reporting) = &mut self.reporting {
                 reporting.root_did(&status, now, free);
             }

@@ -224,15 +224,16 @@ impl Follower {
         self.pacing.describe(now)
     }
 
-    /// Root says what it has: where that is not what the agent believes, everything is put before it anew.
-    pub fn root_has(&mut self, status: &HostStatus, now: Instant) {
+    /// Root says what it has: where that is not what the agent believes, everything is put before it anew. Answers with
+    /// whether something is before root, or will be, whose report says it all.
+    pub fn root_has(&mut self, status: &HostStatus, now: Instant) -> bool {
         if self.is_adopting() {
             self.unread = true;
-            return;
+            return true;
         }
         if status.policy.is_none() && !status.failures.is_empty() {
             // It could not even look.
-            return;
+            return false;
         }
         let has = status.policy.as_ref().map(|p| p.version);
         if let Some(refused) = self.refused.take_if(|r| Some(r.candidate.version) == has) {
@@ -242,7 +243,9 @@ impl Follower {
             self.accepted = None;
             self.seen = None;
             self.restart(now);
+            return true;
         }
+        false
     }
 
     /// What comes of what is under way.

@@ -72,11 +72,8 @@ impl ToldOf {
 
     /// Whether there is something in it that no report said: most passes only find that all is well.
     fn lacks(&self, status: &HostStatus) -> bool {
-        let Some(told) = &self.status else {
-            return true;
-        };
-        let same = HostStatus { at: told.at, changes: told.changes, ..status.clone() } == *told;
-        status.at != told.at && (status.changes > 0 || !same)
+        let same = |told: &HostStatus| HostStatus { at: told.at, ..status.clone() } == *told;
+        status.untold || !self.status.as_ref().is_some_and(same)
     }
 }
 
@@ -113,6 +110,8 @@ impl Reporting {
         now: Instant,
     ) -> Self {
         let told = disk::read_json::<Told>(&options.told()).ok().flatten();
+        let untold = crate::policy::host_status(&options.host_status).is_some_and(|status| status.untold);
+        let ask_in = if untold { Duration::ZERO } else { jittered(INTERVAL, random::fraction()) };
         let mut reporting = Reporting {
             host_is_told: false,
             options,
@@ -122,7 +121,7 @@ impl Reporting {
             waiting: None,
             host,
             told_of: ToldOf::default(),
-            ask_at: now + jittered(INTERVAL, random::fraction()),
+            ask_at: now + ask_in,
             asked_at: None,
             send_at: now,
             failures: Backoff::backend(),
@@ -313,7 +312,7 @@ mod tests {
         }
     }
 
-    fn status(at: DateTime<Utc>, changes: u32, refused: u32) -> HostStatus {
+    fn status(at: DateTime<Utc>, untold: bool, refused: u32) -> HostStatus {
         HostStatus {
             at,
             version: "0.1.0".into(),
@@ -325,20 +324,20 @@ mod tests {
             refused,
             warnings: 0,
             users: 0,
-            changes,
+            untold,
         }
     }
 
     #[test]
     fn only_passes_that_found_something_are_told() {
         let mut told = ToldOf::default();
-        assert!(told.lacks(&status(at(0), 0, 0)), "nothing was told yet");
-        told.deliver(&report(at(0)), Some(status(at(0), 7, 0)));
-        assert!(!told.lacks(&status(at(0), 7, 0)), "that is the one that was told");
-        assert!(!told.lacks(&status(at(300), 0, 0)), "all is well");
-        assert!(told.lacks(&status(at(600), 1, 0)), "something was repaired");
-        assert!(told.lacks(&status(at(600), 0, 1)), "something is refused since");
-        told.deliver(&report(at(900)), Some(status(at(600), 0, 1)));
-        assert!(told.lacks(&status(at(600), 0, 1)), "the status is not that of the report");
+        assert!(told.lacks(&status(at(0), false, 0)), "nothing was told yet");
+        told.deliver(&report(at(0)), Some(status(at(0), false, 0)));
+        assert!(!told.lacks(&status(at(0), false, 0)), "that is the one that was told");
+        assert!(!told.lacks(&status(at(300), false, 0)), "all is well");
+        assert!(told.lacks(&status(at(600), true, 0)), "something was repaired");
+        assert!(told.lacks(&status(at(600), false, 1)), "something is refused since");
+        told.deliver(&report(at(900)), Some(status(at(600), false, 1)));
+        assert!(told.lacks(&status(at(600), false, 1)), "the status is not that of the report");
     }
 }

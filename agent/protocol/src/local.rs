@@ -259,7 +259,7 @@ pub struct HostStatus {
     pub warnings: u32,
     /// How many managed users can log in.
     pub users: u32,
-    /// How many things the last pass changed on the host.
+    /// Passes found or did something that no report to the network process has said yet.
     #[serde(default)]
-    pub changes: u32,
+    pub untold: bool,
 }

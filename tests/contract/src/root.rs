@@ -136,7 +136,7 @@ impl Root {
     /// Writes its status as after an apply of its own.
     pub fn apply_by_itself(&self, later: TimeDelta) {
         let state = self.state();
-        self.write_status_at(&state, Utc::now() + later);
+        self.write_status_at(&state, Utc::now() + later, true);
     }
 
     /// How enrollments ended, as the agent told.
@@ -218,7 +218,7 @@ impl Root {
             }
             ApplyRequest::Admit => {
                 let report = self.admit(&mut state);
-                self.write_status_at(&state, report.at);
+                self.write_status_at(&state, report.at, false);
                 ApplyReply::Report(Box::new(report))
             }
             other => ApplyReply::Failed(finding(&format!("the agent must not ask for {other:?}"))),
@@ -279,10 +279,10 @@ impl Root {
     }
 
     fn write_status(&self, state: &State) {
-        self.write_status_at(state, Utc::now());
+        self.write_status_at(state, Utc::now(), false);
     }
 
-    fn write_status_at(&self, state: &State, at: DateTime<Utc>) {
+    fn write_status_at(&self, state: &State, at: DateTime<Utc>, untold: bool) {
         let status = HostStatus {
             at,
             version: "0.1.0".into(),
@@ -294,7 +294,7 @@ impl Root {
             refused: 0,
             warnings: 0,
             users: 2,
-            changes: 1,
+            untold,
         };
         let new = self.places.status.with_extension("new");
         std::fs::write(&new, serde_json::to_vec(&status).expect("not JSON")).expect("cannot write");

@@ -331,6 +331,20 @@ fn reports_are_delivered_once_and_after_what_root_did_by_itself() {
 }
 
 #[test]
+fn what_root_did_while_the_agent_was_away_is_told_at_its_start() {
+    let backend = Backend::start();
+    let (host, agent) = enrolled_with(&backend, RARELY);
+    let reports = || backend.client().reports(None).unwrap().len();
+    until("the first report", || (reports() == 1).then_some(()));
+    agent.stop();
+    let before = host.root.admissions().len();
+    host.root.apply_by_itself(chrono::TimeDelta::seconds(30));
+    let _agent = host.start();
+    host.root.until_admissions(before + 1);
+    until("the second report", || (reports() == 2).then_some(()));
+}
+
+#[test]
 fn what_the_host_says_of_itself_is_told_when_it_changes() {
     let backend = Backend::start();
     let (host, agent) = enrolled_with(&backend, RARELY);

@@ -87,10 +87,11 @@ impl Engine {
 
     fn save(&self, mut report: Report, last: Option<&Report>, trust: Option<Source>) -> Report {
         narrate(&report, last);
-        if let Err(error) = untold::keep_or_tell(&self.root, &mut report) {
+        let untold = untold::keep_or_tell(&self.root, &mut report).unwrap_or_else(|error| {
             log::warn!("{}", chain(&error));
-        }
-        if let Err(error) = report::save(&self.root, &report, trust.map(Source::word)) {
+            false
+        });
+        if let Err(error) = report::save(&self.root, &report, trust.map(Source::word), untold) {
             log::error!("{}", chain(&error));
         }
         report
