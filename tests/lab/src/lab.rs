@@ -70,7 +70,7 @@ impl Lab {
         let runs = workspace::lab_dir().join("run");
         fs::create_dir_all(&runs).with_context(|| format!("cannot create `{}`", runs.display()))?;
         fs::create_dir(&lab.run)
-            .with_context(|| format!("cannot create `{}`: does this lab run already?", lab.run.display()))?;
+            .with_context(|| format!("cannot create `{}`: does this lab run already? `make lab-down` removes it", lab.run.display()))?;
         lab.save()?;
         lab.guard = Some(lab.start_guard()?);
         cgroup::make(&lab.cgroup.join("net"))?;
@@ -90,7 +90,7 @@ impl Lab {
     pub fn attach(id: &str) -> Result<Self> {
         let mut lab = Self::at(id)?;
         if !lab.run.is_dir() {
-            bail!("no lab is running: `lab up` starts one");
+            bail!("no lab is running: `make lab` starts one");
         }
         lab.record = Mutex::new(Record::read(&lab.run)?);
         Ok(lab)

@@ -152,7 +152,7 @@ fn host(lab: &Lab, name: &str) -> Result<Host> {
                 return Ok(host);
             }
             State::Between if Instant::now() >= deadline => bail!(
-                "`{name}` has been booting or shutting down for {} s; `lab down` and `lab up` make a new one",
+                "`{name}` has been booting or shutting down for {} s; `make lab-down lab` makes a new one",
                 BOOT_PATIENCE.as_secs()
             ),
             State::Between => {
