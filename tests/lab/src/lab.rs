@@ -69,8 +69,12 @@ impl Lab {
         let mut lab = Self::at(id)?;
         let runs = workspace::lab_dir().join("run");
         fs::create_dir_all(&runs).with_context(|| format!("cannot create `{}`", runs.display()))?;
-        fs::create_dir(&lab.run)
-            .with_context(|| format!("cannot create `{}`: does this lab run already? `make lab-down` removes it", lab.run.display()))?;
+        fs::create_dir(&lab.run).with_context(|| {
+            format!(
+                "cannot create `{}`: does this lab run already? `make lab-down` removes it",
+                lab.run.display()
+            )
+        })?;
         lab.save()?;
         lab.guard = Some(lab.start_guard()?);
         cgroup::make(&lab.cgroup.join("net"))?;
