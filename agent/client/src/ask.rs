@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 
 /// An apply of 100k users, with sessions to end, on a slow disk.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(600);
+/// Forgetting an identity, and starting the agent for it.
+const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
 /// A poll, and the apply that follows.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(660);
 
@@ -71,13 +73,9 @@ pub fn apply(request: &ApplyRequest) -> Result<ApplyReply, AskError> {
 
 /// Asks the network process.
 pub fn agent(request: &AgentRequest) -> Result<AgentReply, AskError> {
+    let timeout = if *request == AgentRequest::Forget { FORGET_TIMEOUT } else { AGENT_TIMEOUT };
     ask(
-        &Peer {
-            socket: AGENT_SOCKET,
-            unit: "hostward.socket",
-            service: "hostward.service",
-            timeout: AGENT_TIMEOUT,
-        },
+        &Peer { socket: AGENT_SOCKET, unit: "hostward.socket", service: "hostward.service", timeout },
         request,
     )
 }

@@ -12,9 +12,7 @@ use clap::{Args, Parser, Subcommand};
     about = "Access to this host, as its project's policy says",
     max_term_width = 100
 )]
-#[command(
-    after_help = "Exit status: 0 all is well, 1 something needs attention, 2 wrong usage, 3 hostward could not be asked, 4 refused in a managed user's session (unenroll)."
-)]
+#[command(after_help = crate::exit::HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -61,7 +59,7 @@ pub enum Command {
         /// Do not ask
         #[arg(long)]
         yes: bool,
-        /// Do not tell the backend (it is gone, or the package is being removed)
+        /// Do not tell the backend, which goes on listing this host (it is gone, or the package is being removed)
         #[arg(long)]
         local: bool,
     },

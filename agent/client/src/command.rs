@@ -2,23 +2,13 @@
 
 use std::process::ExitCode;
 
-use hostward_protocol::local::{AgentReply, AgentRequest, ApplyReply, ApplyRequest};
+use hostward_protocol::local::{AgentReply, AgentRequest, ApplyReply, ApplyRequest, HostStatus};
 use hostward_protocol::report::{Cause, Finding, Report};
 use serde::Serialize;
 
 use crate::ask::{self, AskError};
 use crate::cli::{Cli, Command, Format};
-use crate::{doctor, enroll, generate, show, status, unenroll};
-
-/// Exit statuses.
-pub mod exit {
-    /// Something needs attention.
-    pub const ATTENTION: u8 = 1;
-    /// hostward could not be asked.
-    pub const CANNOT_ASK: u8 = 3;
-    /// `unenroll` would end the session that it was called from. The package's prerm goes by it.
-    pub const OWN_SESSION: u8 = 4;
-}
+use crate::{doctor, enroll, exit, generate, show, state, status, unenroll};
 
 /// Carries out the command.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -63,16 +53,34 @@ fn apply(format: Format, quiet: bool) -> anyhow::Result<ExitCode> {
 fn sync(format: Format) -> anyhow::Result<ExitCode> {
     match ask::agent(&AgentRequest::Sync)? {
         AgentReply::Synced { report: Some(report) } => report_outcome(&report, format, false),
-        AgentReply::Synced { report: None } => {
-            if format.json {
-                print_json(&serde_json::json!({ "changed": false }))?;
-            } else {
-                println!("nothing new; the policy in force is the newest one");
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+        AgentReply::Synced { report: None } => nothing_new(state::host()?.as_ref(), format),
         AgentReply::Failed(finding) => failed(&finding, format),
         other => Err(AskError::Unexpected(format!("{other:?}")).into()),
+    }
+}
+
+/// That nothing came does not mean that all of what came before is in force.
+fn nothing_new(host: Option<&HostStatus>, format: Format) -> anyhow::Result<ExitCode> {
+    let (text, code) = since_last_pass(host);
+    if format.json {
+        print_json(&serde_json::json!({
+            "changed": false,
+            "admission": host.and_then(|host| host.admission.as_ref()),
+            "failures": host.map(|host| &host.failures),
+            "refused": host.map(|host| host.refused),
+        }))?;
+    } else {
+        print!("{text}");
+    }
+    Ok(ExitCode::from(code))
+}
+
+fn since_last_pass(host: Option<&HostStatus>) -> (String, u8) {
+    let unmet = host.map(status::unmet).unwrap_or_default();
+    if unmet.is_empty() {
+        ("nothing new; the policy in force is the newest one\n".into(), 0)
+    } else {
+        (format!("nothing new, but the last pass left something undone\n{unmet}"), exit::ATTENTION)
     }
 }
 
@@ -84,7 +92,12 @@ fn report_outcome(report: &Report, format: Format, quiet: bool) -> anyhow::Resul
     } else if !report.is_whole() {
         eprint!("{}", show::report(report));
     }
-    Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(exit::ATTENTION) })
+    Ok(ExitCode::from(outcome_code(report)))
+}
+
+/// What `status` says after it.
+fn outcome_code(report: &Report) -> u8 {
+    if report.is_whole() && report.refusals.is_empty() { 0 } else { exit::ATTENTION }
 }
 
 fn failed(finding: &Finding, format: Format) -> anyhow::Result<ExitCode> {
@@ -110,4 +123,61 @@ fn version(format: Format) -> anyhow::Result<ExitCode> {
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use hostward_protocol::report::{REPORT_SCHEMA, Responsible};
+
+    use super::*;
+
+    fn finding(message: &str) -> Finding {
+        Finding {
+            code: "x".into(),
+            subject: "sudo".into(),
+            message: message.into(),
+            responsible: Responsible::Backend,
+            mend: "mend it".into(),
+        }
+    }
+
+    #[test]
+    fn refusals_need_attention_after_an_apply_too() {
+        let mut report = Report {
+            schema: REPORT_SCHEMA.into(),
+            at: chrono::DateTime::UNIX_EPOCH,
+            agent_version: "1".into(),
+            project: None,
+            cause: Cause::Operator,
+            policy: None,
+            admission: None,
+            steps: Vec::new(),
+            refusals: Vec::new(),
+            drift: Vec::new(),
+            warnings: vec![finding("only a warning")],
+            users: 0,
+        };
+        assert_eq!(outcome_code(&report), 0);
+        report.refusals.push(finding("refused"));
+        assert_eq!(outcome_code(&report), exit::ATTENTION);
+        report.refusals.clear();
+        report.admission = Some(finding("not admitted"));
+        assert_eq!(outcome_code(&report), exit::ATTENTION);
+    }
+
+    #[test]
+    fn nothing_new_is_not_the_same_as_all_is_well() {
+        let host = status::tests::host();
+        assert_eq!(since_last_pass(None).1, 0);
+        assert_eq!(since_last_pass(Some(&host)).1, 0);
+        let failed = HostStatus { failures: vec![finding("visudo fails")], ..host.clone() };
+        let (text, code) = since_last_pass(Some(&failed));
+        assert!(code == exit::ATTENTION && text.contains("visudo fails"), "{text}");
+        let refused = HostStatus { admission: Some(finding("rollback")), ..host.clone() };
+        let (text, code) = since_last_pass(Some(&refused));
+        assert!(code == exit::ATTENTION && text.contains("rollback"), "{text}");
+        let entries = HostStatus { refused: 3, ..host };
+        let (text, code) = since_last_pass(Some(&entries));
+        assert!(code == exit::ATTENTION && text.contains("3 entries"), "{text}");
+    }
 }

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use crate::ask::AskError;
 use crate::cli::Format;
-use crate::command::{exit, print_json};
-use crate::show;
+use crate::command::print_json;
+use crate::{exit, show, state};
 
 /// One thing that was looked at.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -67,11 +67,19 @@ pub fn run(format: Format) -> anyhow::Result<ExitCode> {
     if !nix::unistd::geteuid().is_root() {
         return Err(AskError::NotRoot.into());
     }
-    let checks: Vec<Check> =
-        [nsswitch::checks(), files::checks(), sshd::checks(), sudo::checks(), agent::checks()]
-            .into_iter()
-            .flatten()
-            .collect();
+    // Which file cannot be read is told by `agent`.
+    let host = state::host().ok().flatten();
+    let served = nsswitch::served();
+    let checks: Vec<Check> = [
+        nsswitch::checks(&served, host.as_ref()),
+        files::checks(),
+        sshd::checks(served.as_ref().ok().and_then(|users| users.first()), host.as_ref()),
+        sudo::checks(),
+        agent::checks(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     if format.json {
         print_json(&checks)?;
     } else {
@@ -82,12 +90,13 @@ pub fn run(format: Format) -> anyhow::Result<ExitCode> {
 }
 
 fn print(check: &Check) {
+    const INDENT: &str = "      ";
     match &check.verdict {
-        Verdict::Good { seen } => println!("ok    {}: {}", check.name, show::clean(seen)),
-        Verdict::Absent { why } => println!("-     {}: {}", check.name, show::clean(why)),
+        Verdict::Good { seen } => println!("ok    {}: {}", check.name, show::paragraph(seen, INDENT)),
+        Verdict::Absent { why } => println!("-     {}: {}", check.name, show::paragraph(why, INDENT)),
         Verdict::Bad { seen, mend } => {
-            println!("BAD   {}: {}", check.name, show::clean(seen));
-            println!("      mend: {}", show::clean(mend));
+            println!("BAD   {}: {}", check.name, show::paragraph(seen, INDENT));
+            println!("      mend: {}", show::paragraph(mend, INDENT));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Man pages and completions, made from the same description that parses the command line.
 
+mod man;
+
 use std::fs;
 use std::process::ExitCode;
 
@@ -15,7 +17,7 @@ pub fn run(what: Generate) -> anyhow::Result<ExitCode> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make `{}`", directory.display()))?;
     match &what {
         Generate::Man { directory } => {
-            clap_mangen::generate_to(visible(Cli::command()), directory)
+            man::write(visible(Cli::command()), directory)
                 .with_context(|| format!("cannot write man pages to `{}`", directory.display()))?;
         }
         Generate::Completions { directory } => {
@@ -34,7 +36,6 @@ fn visible(command: clap::Command) -> clap::Command {
     let mut shown = clap::Command::new("hostward")
         .version(env!("CARGO_PKG_VERSION"))
         .about(command.get_about().cloned().unwrap_or_default())
-        .after_help(command.get_after_help().cloned().unwrap_or_default())
         .subcommand_required(true);
     for subcommand in hidden {
         shown = shown.subcommand(subcommand);

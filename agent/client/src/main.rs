@@ -6,11 +6,15 @@ mod cli;
 mod command;
 mod doctor;
 mod enroll;
+mod exit;
 mod generate;
+mod input;
 mod show;
 mod state;
 mod status;
+mod time;
 mod unenroll;
+mod units;
 
 use std::process::ExitCode;
 
@@ -21,8 +25,8 @@ fn main() -> ExitCode {
     match command::run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("hostward: {}", show::chain(&*error));
-            ExitCode::from(command::exit::CANNOT_ASK)
+            eprintln!("hostward: {}", show::paragraph(&show::chain(&*error), "  "));
+            ExitCode::from(if error.is::<input::InputError>() { exit::USAGE } else { exit::CANNOT_ASK })
         }
     }
 }

@@ -5,11 +5,31 @@ use std::fmt::Write as _;
 
 use hostward_protocol::report::{Finding, Outcome, PolicyState, Report, Responsible, Staleness};
 
-/// One line with control characters escaped.
+/// Where further lines of a finding begin.
+const DETAIL: &str = "      ";
+
+/// One line, with what a terminal would act on or not show escaped.
 pub fn clean(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect()
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unseen(c) { clean.extend(c.escape_default()) } else { clean.push(c) }
+    }
+    clean
+}
+
+/// Control characters, and what has no width or changes the direction of what follows.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Text that may have several lines. Those after the first are marked, so that none can pass for a line of ours.
+pub fn paragraph(text: &str, indent: &str) -> String {
+    let mut lines = text.trim_end().lines().map(|line| clean(line.trim_end()));
+    let first = lines.next().unwrap_or_default();
+    lines.fold(first, |text, line| format!("{text}\n{indent}| {line}"))
 }
 
 /// The same for text of several lines.
@@ -17,7 +37,7 @@ pub fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n")
 }
 
-/// An error and everything that caused it, on one line.
+/// An error and everything that caused it.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -39,9 +59,10 @@ pub fn responsible(who: Responsible) -> &'static str {
 
 /// A finding in two or three lines.
 pub fn finding(finding: &Finding) -> String {
-    let mut text = format!("  {}: {}\n", clean(&finding.subject), clean(&finding.message));
+    let mut text = format!("  {}: {}\n", clean(&finding.subject), paragraph(&finding.message, DETAIL));
     if !finding.mend.is_empty() {
-        let _ = writeln!(text, "      mend ({}): {}", responsible(finding.responsible), clean(&finding.mend));
+        let mend = paragraph(&finding.mend, DETAIL);
+        let _ = writeln!(text, "      mend ({}): {mend}", responsible(finding.responsible));
     }
     text
 }
@@ -86,8 +107,12 @@ pub fn report(report: &Report) -> String {
         let name = clean(&step.step);
         match &step.outcome {
             Outcome::Done { detail } if detail.is_empty() => _ = writeln!(text, "  done     {name}"),
-            Outcome::Done { detail } => _ = writeln!(text, "  done     {name}: {}", clean(detail)),
-            Outcome::Skipped { reason } => _ = writeln!(text, "  skipped  {name}: {}", clean(reason)),
+            Outcome::Done { detail } => {
+                _ = writeln!(text, "  done     {name}: {}", paragraph(detail, DETAIL))
+            }
+            Outcome::Skipped { reason } => {
+                _ = writeln!(text, "  skipped  {name}: {}", paragraph(reason, DETAIL))
+            }
             Outcome::Failed(why) => {
                 _ = writeln!(text, "  FAILED   {name}");
                 text.push_str(&finding(why));
@@ -125,6 +150,31 @@ mod tests {
         };
         let text = finding(&hostile);
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
-        assert_eq!(text.lines().count(), 2, "{text}");
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.contains("\\u{1b}[2J") && text.contains("\\u{9b}"), "{text}");
+        // Text that turns round what follows it is seen for what it is.
+        assert_eq!(clean("a\u{202e}b\u{200b}"), "a\\u{202e}b\\u{200b}");
+    }
+
+    #[test]
+    fn lines_are_lines_and_cannot_pass_for_ours() {
+        let broken = Finding {
+            code: "x".into(),
+            subject: "`/etc/hostward/hostward.toml`".into(),
+            message:
+                "TOML parse error at line 2\r\n  |\n2 | x = \n  |     ^\n      mend (nobody): relax\tnow\n\n"
+                    .into(),
+            responsible: Responsible::Operator,
+            mend: "mend it".into(),
+        };
+        assert_eq!(
+            finding(&broken),
+            "  `/etc/hostward/hostward.toml`: TOML parse error at line 2\n\
+             \x20     |   |\n\
+             \x20     | 2 | x =\n\
+             \x20     |   |     ^\n\
+             \x20     |       mend (nobody): relax\\tnow\n\
+             \x20     mend (the operator of this host): mend it\n"
+        );
     }
 }

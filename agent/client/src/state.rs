@@ -56,7 +56,7 @@ pub fn report() -> Result<Option<Report>, StateError> {
 
 /// The agent's file is in a directory of a less privileged process: never follow a link there, never wait on a
 /// FIFO, never read without bound.
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
     let failed = |source: std::io::Error| StateError::Read { path: path.into(), source };
     let foreign = || StateError::Foreign { path: path.into() };
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;

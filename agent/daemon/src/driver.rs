@@ -243,13 +243,7 @@ impl Agent {
                 let outcome = EnrollmentOutcome::Refused { reason };
                 self.errand.then(Step::Finish(outcome), now);
             }
-            Ended::Told => {
-                self.errand.done(now);
-                // What was put before root meanwhile was judged by the pin of the enrollment before.
-                if self.problems.keeps_from_policy() {
-                    self.stand(self.standing.clone(), now);
-                }
-            }
+            Ended::Told => self.errand.done(now),
             Ended::Failed { step, finding, pace, asked } => {
                 let delay = self.errand.retry(step, pace, asked, now, random::fraction());
                 let (at, next_attempt) = (self.clock.now(), Some(self.in_(delay)));

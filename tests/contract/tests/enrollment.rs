@@ -341,6 +341,7 @@ fn a_clone_does_not_use_the_identity_and_enrolls_as_another_host() {
     let backend = Backend::start();
     let (host, agent) = Host::enrolled(&backend);
     let original = host.until_enrolled();
+    until("what was accepted", || host.state("accepted.json").exists().then_some(()));
     agent.stop();
     let file = host.state("identity/host.json");
     let mut identity: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
@@ -350,7 +351,6 @@ fn a_clone_does_not_use_the_identity_and_enrolls_as_another_host() {
 
     let reports = backend.client().reports(Some(&original)).unwrap().len();
     let admissions = host.root.admissions().len();
-    assert!(host.state("accepted.json").exists());
     let _agent = host.start();
     let clone = EnrollmentState::Clone { host_id: original.clone() };
     host.until_status("a clone", |s| s.enrollment == clone);

@@ -2,17 +2,20 @@
 
 use std::path::Path;
 
+use hostward_protocol::local::HostStatus;
+
 use super::{Check, output};
 
 const NAME: &str = "sshd";
 const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-hostward.conf";
 const TRUSTED: &str = "trustedusercakeys /var/lib/hostward/ssh/user_ca.pub";
 
-pub fn checks() -> Vec<Check> {
-    vec![check()]
+/// `user`: one who is managed here.
+pub fn checks(user: Option<&String>, host: Option<&HostStatus>) -> Vec<Check> {
+    vec![check(user, host)]
 }
 
-fn check() -> Check {
+fn check(user: Option<&String>, host: Option<&HostStatus>) -> Check {
     if !Path::new("/usr/sbin/sshd").exists() {
         return Check::absent(NAME, "not installed");
     }
@@ -33,8 +36,8 @@ fn check() -> Check {
             return Check::bad(NAME, format!("cannot run sshd: {error}"), "reinstall openssh-server");
         }
     }
-    let Some(user) = managed_user() else {
-        return Check::absent(NAME, "valid; nobody is managed here yet whose settings could be looked at");
+    let Some(user) = user else {
+        return unseen(host);
     };
     let connection = format!("user={user},host=localhost,addr=127.0.0.1");
     match output("/usr/sbin/sshd", &["-T", "-C", &connection]) {
@@ -55,8 +58,28 @@ fn check() -> Check {
     }
 }
 
-fn managed_user() -> Option<String> {
-    let (found, text) = output("getent", &["-s", "hostward", "passwd"]).ok()?;
-    let name = text.lines().next()?.split(':').next()?;
-    (found && !name.is_empty()).then(|| name.to_owned())
+/// Nobody is served whose settings could be looked at.
+fn unseen(host: Option<&HostStatus>) -> Check {
+    match host {
+        Some(host) if host.users > 0 => Check::bad(
+            NAME,
+            format!("valid, but none of the {} managed users is known to this host", host.users),
+            "see `account database`: run `hostward apply`",
+        ),
+        _ => Check::absent(NAME, "valid; nobody is managed here whose settings could be looked at"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn managed_users_whom_nobody_knows_are_no_good_sign() {
+        let host = crate::status::tests::host();
+        assert!(matches!(unseen(Some(&host)).verdict, Verdict::Bad { .. }));
+        assert!(matches!(unseen(Some(&HostStatus { users: 0, ..host })).verdict, Verdict::Absent { .. }));
+        assert!(matches!(unseen(None).verdict, Verdict::Absent { .. }));
+    }
 }

@@ -24,7 +24,7 @@ fn valid(checker: &str) -> Check {
         Ok((true, _)) => Check::good(NAME, format!("`{checker} -c` finds all of it valid")),
         Ok((false, text)) => Check::bad(
             NAME,
-            format!("`{checker} -c`: {}", text.trim().replace('\n', "; ")),
+            format!("`{checker} -c`: {}", text.trim()),
             "mend the file and line that it names",
         ),
         Err(error) => Check::bad(NAME, format!("cannot run {checker}: {error}"), "reinstall sudo"),

@@ -48,11 +48,6 @@ impl Problems {
         problems.into_iter().flatten().any(|(finding, _)| finding.code == "configuration-invalid")
     }
 
-    /// Whether something keeps the policy from being followed.
-    pub fn keeps_from_policy(&self) -> bool {
-        self.policy.is_some()
-    }
-
     /// Whether the backend does not know the host.
     pub fn is_estranged(&self) -> bool {
         self.report.as_ref().is_some_and(|(finding, _)| finding.code == "host-unknown")
