@@ -171,7 +171,10 @@ fn removal_and_purge_leave_the_host_as_it_was(release: Release) {
     fixture.enroll();
     assert!(fixture.ssh_as("alice").run("echo mine >~/file; sudo -n /usr/bin/id").success());
     let mut session = fixture.session("alice", Terminal::Yes, "true");
-    host.remove(PACKAGE);
+    let removal =
+        host.run(&format!("DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 --yes remove {PACKAGE}"));
+    let said = format!("{}{}", removal.stdout, removal.stderr);
+    assert!(removal.success() && said.contains("lists this host"), "{removal}");
     let _ = session.wait(SOON);
     assert_eq!(host.run("getent passwd alice").status, 2);
     assert!(!fixture.ssh_as("alice").run("true").success());
