@@ -15,8 +15,11 @@ use crate::text::shown;
 pub struct Explanation {
     /// The user name asked for.
     pub user: String,
-    /// Whether the user may log in here now.
+    /// Whether the user may log in here now, as far as that is hostward's to say.
     pub login: bool,
+    /// Whether it is a local account of this host, in which hostward has no say.
+    #[serde(default)]
+    pub local: bool,
     /// Why, or why not, in order of weight.
     pub reasons: Vec<String>,
     /// Each sudo command as `sudo -l` shows it, with the grant and entitlement that it comes from.
@@ -45,8 +48,13 @@ pub fn explain(
     user: &str,
 ) -> Explanation {
     let resolution = Resolution::new(policy, config, facts, now);
-    let mut explanation =
-        Explanation { user: user.to_owned(), login: false, reasons: Vec::new(), commands: Vec::new() };
+    let mut explanation = Explanation {
+        user: user.to_owned(),
+        login: false,
+        local: is_local(facts, user),
+        reasons: Vec::new(),
+        commands: Vec::new(),
+    };
     let entries: Vec<_> = resolution.people.entries.iter().filter(|(entry, _)| entry.name == user).collect();
     if entries.is_empty() {
         explanation.reasons.push(unknown(policy, facts, user));
@@ -97,8 +105,12 @@ pub fn explain(
     explanation
 }
 
+fn is_local(facts: &Facts, user: &str) -> bool {
+    facts.local_users.iter().any(|local| local.name == user)
+}
+
 fn unknown(policy: &Policy, facts: &Facts, user: &str) -> String {
-    if facts.local_users.iter().any(|local| local.name == user) {
+    if is_local(facts, user) {
         return "a local user of this host: hostward neither serves nor changes it".into();
     }
     format!("the policy (version {}) has no user of this name", policy.version)

@@ -52,8 +52,14 @@ impl Engine {
 
 /// For a person.
 fn explained(explanation: &Explanation) -> String {
-    let verdict = if explanation.login { "can log in" } else { "cannot log in" };
-    let mut text = format!("{} {verdict} on this host\n", explanation.user.escape_debug());
+    let verdict = match explanation {
+        Explanation { local: true, .. } => {
+            "is a local account, so whether it can log in is not for hostward to say"
+        }
+        Explanation { login: true, .. } => "can log in on this host",
+        Explanation { login: false, .. } => "cannot log in on this host",
+    };
+    let mut text = format!("{} {verdict}\n", explanation.user.escape_debug());
     for reason in &explanation.reasons {
         text.push_str(&format!("  {reason}\n"));
     }
@@ -67,4 +73,23 @@ fn explained(explanation: &Explanation) -> String {
         ));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_local_account_it_is_not_said_that_it_cannot_log_in() {
+        let explanation = |local, login| Explanation {
+            user: "root".into(),
+            login,
+            local,
+            reasons: vec!["because".into()],
+            commands: Vec::new(),
+        };
+        assert!(explained(&explanation(true, false)).starts_with("root is a local account"));
+        assert!(explained(&explanation(false, false)).starts_with("root cannot log in on this host\n"));
+        assert!(explained(&explanation(false, true)).starts_with("root can log in on this host\n"));
+    }
 }
