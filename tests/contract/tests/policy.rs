@@ -140,8 +140,9 @@ fn endless_bodies_are_cut_off() {
     let (host, agent) = enrolled_with(&backend, RARELY);
     for (n, part) in ["timestamp.json", "snapshot.json"].into_iter().enumerate() {
         backend.fault("endless", &[&format!("path={part}")]);
-        let version = backend.add_user(&format!("user{n}"), 70010 + n as u32);
+        // A poll that was held before would be answered as it was to be then.
         backend.client().disconnect().unwrap();
+        let version = backend.add_user(&format!("user{n}"), 70010 + n as u32);
         host.until_problem("backend-answer-too-long");
         assert!(agent.resident_kib() < 64 << 10, "{} KiB", agent.resident_kib());
         backend.mend("endless");
