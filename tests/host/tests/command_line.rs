@@ -78,7 +78,15 @@ fn every_command_answers_people_and_programs(release: Release) {
         assert!(output.stderr.contains(&format!("systemctl start {unit}")), "{output}");
     }
     let known = fixture.hostward("status");
-    assert!(known.success(), "what is known is known without the services: {known}");
+    assert!(known.stdout.contains("2 can log in"), "what is known is known without the services: {known}");
+    assert_eq!(known.status, 1, "{known}");
+    for unit in ["hostward.service", "hostward.socket", "hostward-apply.socket"] {
+        let line = known.stdout.lines().find(|line| line.starts_with("stopped:") && line.contains(unit));
+        assert!(line.is_some_and(|line| line.contains("systemctl enable --now")), "{unit}: {known}");
+    }
+    assert!(!known.stdout.contains("hostward-drift.timer"), "{known}");
+    let json = fixture.json("status");
+    assert_eq!(json["stopped"].as_array().map(Vec::len), Some(3), "{json:#}");
 }
 
 /// Every kind of trouble that doctor looks for, made, found with its mend, and gone again.
@@ -117,6 +125,27 @@ fn doctor_finds_what_is_wrong_and_says_how_to_mend_it(release: Release) {
             "systemctl stop hostward-apply.socket",
             "systemctl start hostward-apply.socket",
             "hostward-apply.socket",
+        ),
+        (
+            "cd /var/lib/misc; cp -p hostward.db kept; head -c 100 kept >cut; mv cut hostward.db",
+            "mv /var/lib/misc/kept /var/lib/misc/hostward.db",
+            "of the 2 who can log in",
+        ),
+        ("rm /var/lib/misc/hostward.db", "hostward apply", "/var/lib/misc/hostward.db is missing"),
+        (
+            "rm /etc/sudoers.d/hostward /etc/ssh/sshd_config.d/10-hostward.conf",
+            "hostward apply",
+            "missing: /etc/ssh/sshd_config.d/10-hostward.conf, /etc/sudoers.d/hostward",
+        ),
+        (
+            "chmod 644 /var/lib/hostward/trust.json",
+            "chmod 0600 /var/lib/hostward/trust.json",
+            "run `chown root:root /var/lib/hostward/trust.json` and `chmod 0600 /var/lib/hostward/trust.json`",
+        ),
+        (
+            "rm /run/hostward/agent.sock",
+            "systemctl stop hostward.socket hostward.service; systemctl start hostward.socket hostward.service",
+            "run `systemctl stop hostward.socket hostward.service`, then `systemctl start hostward.socket hostward.service`",
         ),
         (
             "echo '[sudo]\nx = 1' >>/etc/hostward/hostward.toml",
@@ -164,7 +193,7 @@ fn explain_says_why(release: Release) {
     let bob = host.ok("hostward explain bob");
     assert!(bob.contains("shell"), "{bob}");
     let root = host.ok("hostward explain root");
-    assert!(root.contains("local"), "{root}");
+    assert!(root.starts_with("root is a local account") && !root.contains("cannot log in"), "{root}");
 }
 
 /// What shells and `man` find.
@@ -179,7 +208,9 @@ fn man_pages_and_completions_are_installed() {
     for command in commands {
         assert!(page.contains(command), "hostward(1) does not name {command}");
         let page = host.ok(&format!("gzip -dc /usr/share/man/man1/hostward-{command}.1.gz"));
-        assert!(page.contains(".SH SYNOPSIS"), "hostward-{command}(1)");
+        for heading in ["SYNOPSIS", "\"EXIT STATUS\"", "EXAMPLES", "\"SEE ALSO\""] {
+            assert!(page.contains(&format!(".SH {heading}")), "hostward-{command}(1) lacks {heading}");
+        }
         for file in [
             "/usr/share/bash-completion/completions/hostward",
             "/usr/share/zsh/vendor-completions/_hostward",

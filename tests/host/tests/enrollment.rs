@@ -1,6 +1,6 @@
 //! Enrollment by token: what may go wrong with it, each with its own message and the host as it was; and the way out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -401,7 +401,8 @@ fn unenroll_undoes_everything_but_homes(release: Release) {
     assert_eq!(fixture.client.hosts().expect("hosts").len(), 1);
 
     let asked = host.run("hostward unenroll </dev/null");
-    assert!(!asked.success() && asked.stderr.contains("--yes"), "{asked}");
+    assert_eq!(asked.status, 2, "{asked}");
+    assert!(asked.stderr.contains("--yes"), "{asked}");
     assert!(session.is_running());
     host.must("hostward unenroll --yes");
     let _ = session.wait(SOON);
@@ -429,7 +430,29 @@ fn unenroll_undoes_everything_but_homes(release: Release) {
     assert!(status.stdout.contains("put an enrollment token"), "{status}");
     assert!(!fixture.ssh_as("alice").run("true").success());
 
-    // It can come back; and leave while nobody listens.
+    let nothing = fixture.hostward("unenroll --yes");
+    assert!(nothing.success() && nothing.stdout.contains("was not enrolled"), "{nothing}");
+
+    // It can come back, and leave without a word; the agent is started for that.
+    fixture.enroll();
+    host.must("systemctl stop hostward.service");
+    let silent = fixture.hostward("unenroll --local --yes");
+    let listed = fixture.client.hosts().expect("hosts").remove(0).host.id;
+    assert!(silent.success() && silent.stdout.contains(&listed), "{silent}");
+    assert_eq!(host.run("find /var/lib/hostward-agent/identity -type f").stdout, "");
+    assert_eq!(fixture.hostward("sync").status, 1, "it is not enrolled");
+    assert_eq!(etc.changes(&host.snapshot_etc()), [""; 0]);
+    // Where it cannot be started, what is left is said.
+    fixture.enroll();
+    host.must("systemctl stop hostward.socket hostward.service");
+    let left = fixture.hostward("unenroll --local --yes");
+    assert_eq!(left.status, 1, "{left}");
+    assert!(left.stderr.contains("left: /var/lib/hostward-agent/identity"), "{left}");
+    assert_eq!(etc.changes(&host.snapshot_etc()), [""; 0], "root's part is done all the same");
+    host.must("systemctl start hostward.socket; hostward unenroll --local --yes");
+    assert_eq!(host.run("find /var/lib/hostward-agent/identity -type f").stdout, "");
+
+    // It can leave while nobody listens.
     let mut fixture = fixture;
     fixture.enroll();
     assert!(fixture.ssh_as("alice").run("test -e ~/kept").success());
@@ -482,7 +505,7 @@ fn a_clock_years_off_is_named(release: Release) {
         status.clock_offset.is_some_and(|seen| (seen - offset).abs() < 60)
     });
     let status = fixture.hostward("status");
-    assert!(status.stdout.contains("clock:") && status.stdout.contains("off by"), "{status}");
+    assert!(status.stdout.contains("this host's clock is 2 years behind the backend's"), "{status}");
     let doctor = fixture.hostward("doctor");
     assert!(doctor.stdout.contains("BAD   clock"), "{doctor}");
 }
@@ -494,9 +517,31 @@ fn the_enroll_command_refuses_what_is_no_token() {
     let fixture = Fixture::installed(&lab, Release::Bookworm);
     for (text, why) in [("", "empty"), ("nonsense!", "whole line")] {
         let output = fixture.try_enroll(text, 5);
-        assert!(!output.success() && output.stderr.contains(why), "{output}");
+        assert_eq!(output.status, 2, "{output}");
+        assert!(output.stderr.contains(why), "{output}");
         assert!(!fixture.host.exists(TOKEN));
     }
+    // What root refuses is not waited for, however often it is the same.
+    let token = fixture.token();
+    let plain = altered(&token, |token| token.url = token.url.replace("https", "http"));
+    let unpinned = altered(&token, |token| (token.root_sha256, token.root_version) = (None, None));
+    for (token, why) in [(&plain, "https"), (&plain, "https"), (&unpinned, "root of trust")] {
+        let start = Instant::now();
+        let output = fixture.try_enroll(token, 600);
+        assert_eq!(output.status, 1, "{output}");
+        assert!(output.stderr.contains(why) && !output.stderr.contains("keeps trying"), "{output}");
+        assert!(start.elapsed() < Duration::from_secs(60), "it waited {:?}", start.elapsed());
+    }
+    // An enrolled host stays what it is, and is not called what it was.
+    fixture.enroll();
+    let output = fixture.try_enroll(&plain, 600);
+    assert_eq!(output.status, 1, "{output}");
+    assert!(
+        !output.stdout.contains("enrolled as host") && output.stderr.contains("stays enrolled as"),
+        "{output}"
+    );
+    fixture.host.must("hostward unenroll --yes");
+
     let mut fixture = fixture;
     let token = fixture.token();
     fixture.backend.stop();
