@@ -1,15 +1,20 @@
 # Says when a user appears and disappears, and when the last process of a uid ends: watch.py NAME UID
 #
 # One line an event, "WORD SECONDS" with the time since the epoch. It looks every millisecond.
-import ctypes
 import os
+import pwd
 import sys
 import time
 
-name, uid = sys.argv[1].encode(), int(sys.argv[2])
-libc = ctypes.CDLL(None)
-libc.getpwnam.restype = ctypes.c_void_p
+name, uid = sys.argv[1], int(sys.argv[2])
 present, running = None, False
+
+
+def known():
+    try:
+        return bool(pwd.getpwnam(name))
+    except KeyError:
+        return False
 
 
 def owned(entry):
@@ -20,7 +25,7 @@ def owned(entry):
 
 
 while True:
-    now_present = libc.getpwnam(name) is not None
+    now_present = known()
     if now_present != present:
         present = now_present
         print("present" if present else "absent", repr(time.time()), flush=True)
