@@ -34,11 +34,15 @@ pub enum Kind {
     Container = 100_011,
     /// Stopped, so that it cannot act on TERM.
     Stopped = 100_012,
+    /// Each of its processes starts the next and ends, faster than anybody can look. It stops by itself some day.
+    Hopping = 100_013,
+    /// In user and pid namespaces that the person made.
+    OwnNamespaces = 100_014,
 }
 
 use Kind::{
-    Container, Cron, Forking, Lingering, NoPamSystemd, NoPamSystemdRootChild, Nohup, RootChild, Stopped,
-    Stubborn, Tmux, UserUnit,
+    Container, Cron, Forking, Hopping, Lingering, NoPamSystemd, NoPamSystemdRootChild, Nohup, OwnNamespaces,
+    RootChild, Stopped, Stubborn, Tmux, UserUnit,
 };
 
 /// All that must end with the person's login.
@@ -105,6 +109,13 @@ impl Kind {
                 "nohup sh -c 'while :; do sh -c \"sleep 0.02; : {}\"; done' {quiet} &",
                 self as u32
             )),
+            Hopping => over_ssh(&format!(
+                "nohup sh -c 'f() {{ [ $1 = 0 ] || f $(($1 - 1)) & exit; }}; f 300000; : {}' {quiet} &",
+                self as u32
+            )),
+            OwnNamespaces => {
+                over_ssh(&format!("nohup unshare --user --map-root-user --pid --fork {nap} {quiet} &"));
+            }
             Container => {
                 let uid = host.ok(&format!("id -u {user}"));
                 let become_user = format!("setpriv --reuid {0} --regid {0} --clear-groups", uid.trim());
@@ -127,6 +138,9 @@ impl Kind {
         fixture.host.run(&format!("ps -eo args | grep -q {pattern}")).success()
     }
 }
+
+/// What must end too, and can outrun whoever looks for it one by one.
+pub const FAST: &[Kind] = &[Hopping, OwnNamespaces];
 
 /// Waits until nothing of `kinds` runs; returns how long that took.
 #[track_caller]

@@ -3,7 +3,7 @@
 use hostward_host_tests::{Fixture, SOON, TEAM, Terminal, edited, new_lab, on_each_release};
 use hostward_protocol::report::Outcome;
 
-use crate::processes::{Kind, NAP, OWN, all_end};
+use crate::processes::{FAST, Kind, NAP, OWN, all_end};
 
 fn team() -> String {
     edited(TEAM, "{ executable = \"/usr/bin/id\" }", &format!("{{ executable = \"{NAP}\" }}"))
@@ -62,6 +62,24 @@ on_each_release! {
         assert!(!sudo.success(), "{sudo}");
         assert!(!host.run("sudo -l -U alice").success() && !host.run("su alice -c true").success());
         assert!(!host.read("/etc/passwd").contains("alice"));
+    }
+
+    /// What is faster than any look at the process table, or hides below it.
+    fn nobody_outruns_the_end(release) {
+        let lab = new_lab();
+        let fixture = Fixture::enrolled(&lab, release);
+        let host = &fixture.host;
+        for kind in FAST {
+            kind.start(&fixture, "alice");
+        }
+        fixture.publish(without_alice);
+        all_end(&fixture, FAST);
+        fixture.wait_for_status(SOON, "one user", |status| status.users == 1);
+        // One look may miss what hops.
+        let looks = "for look in $(seq 100); do if ps -eo args | grep '[1]0001[34]'; then exit 1; fi; done";
+        host.must(looks);
+        let again = fixture.apply();
+        assert!(!again.steps.iter().any(|step| step.step.contains("alice")), "{again:#?}");
     }
 
     /// The last of a team leaves: a project that has nobody says so.
