@@ -78,6 +78,7 @@ on_each_release! {
         // One look may miss what hops.
         let looks = "for look in $(seq 100); do if ps -eo args | grep '[1]0001[34]'; then exit 1; fi; done";
         host.must(looks);
+        host.wait_until_ok(SOON, "! loginctl list-users --no-legend | grep -q 70001");
         let again = fixture.apply();
         assert!(!again.steps.iter().any(|step| step.step.contains("alice")), "{again:#?}");
     }
