@@ -28,9 +28,9 @@ const SUCCESS: c_int = 1;
 /// `errnop` is writable.
 #[inline]
 unsafe fn ask(errnop: *mut c_int, ask: impl FnOnce(&Database<'_>) -> Outcome) -> c_int {
-    let outcome = match kept::access() {
-        Ok(access) => ask(access.database()),
-        Err(outcome) => outcome,
+    let outcome = match kept::in_force() {
+        Some(reader) => ask(reader.database()),
+        None => ask_anew(ask),
     };
     let (status, errno) = outcome.for_glibc();
     if let Some(errno) = errno {
@@ -38,6 +38,16 @@ unsafe fn ask(errnop: *mut c_int, ask: impl FnOnce(&Database<'_>) -> Outcome) ->
         unsafe { *errnop = errno };
     }
     status
+}
+
+/// Apart, so that what mapping a file takes of the stack is taken only then.
+#[cold]
+#[inline(never)]
+fn ask_anew(ask: impl FnOnce(&Database<'_>) -> Outcome) -> Outcome {
+    match kept::refresh() {
+        Ok(access) => ask(access.database()),
+        Err(outcome) => outcome,
+    }
 }
 
 #[inline]

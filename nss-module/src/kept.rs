@@ -86,7 +86,7 @@ pub(crate) enum Access {
 impl Access {
     pub(crate) fn database(&self) -> &Database<'_> {
         match self {
-            Self::Kept(reader) => &reader.mapped.database,
+            Self::Kept(reader) => reader.database(),
             Self::Private(mapped) => &mapped.database,
         }
     }
@@ -124,6 +124,11 @@ impl Reader {
     fn enter_unless_superseded() -> Option<Self> {
         Self::enter().filter(|reader| !reader.mapped.mapping.superseded())
     }
+
+    #[inline]
+    pub(crate) fn database(&self) -> &Database<'_> {
+        &self.mapped.database
+    }
 }
 
 impl Drop for Reader {
@@ -152,20 +157,18 @@ fn shard() -> usize {
     (address >> 14).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60
 }
 
-/// The database in force.
-///
-/// Leaves `errno` as it was.
+/// The database that is mapped, if it is in force still.
 #[inline]
-pub(crate) fn access() -> Result<Access, Outcome> {
-    match Reader::enter_unless_superseded() {
-        Some(reader) => Ok(Access::Kept(reader)),
-        None => refresh(),
-    }
+pub(crate) fn in_force() -> Option<Reader> {
+    Reader::enter_unless_superseded()
 }
 
+/// The database in force, mapped anew.
+///
+/// Leaves `errno` as it was.
 #[cold]
 #[inline(never)]
-fn refresh() -> Result<Access, Outcome> {
+pub(crate) fn refresh() -> Result<Access, Outcome> {
     // SAFETY: always a valid pointer to the calling thread's errno.
     let errno = unsafe { *libc::__errno_location() };
     let access = map_anew();

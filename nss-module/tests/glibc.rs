@@ -3,12 +3,16 @@
 //! Each scenario runs in a process and a mount namespace of its own, with an empty `/var/lib/misc`, so it needs root.
 #![allow(missing_docs)]
 
+#[path = "glibc/callers.rs"]
+mod callers;
 #[path = "glibc/calls.rs"]
 mod calls;
 #[path = "glibc/host.rs"]
 mod host;
 #[path = "glibc/hostile.rs"]
 mod hostile;
+#[path = "glibc/kernel.rs"]
+mod kernel;
 #[path = "glibc/lookups.rs"]
 mod lookups;
 #[path = "glibc/process.rs"]
@@ -55,6 +59,16 @@ const SCENARIOS: &[Scenario] = &[
     ("a_lookup_at_exit", process::a_lookup_at_exit),
     ("little_address_space", process::little_address_space),
     ("errno_is_left_alone", process::errno_is_left_alone),
+    (
+        "a_caller_that_gives_every_descriptor_to_something_else",
+        callers::a_caller_that_gives_every_descriptor_to_something_else,
+    ),
+    ("a_lookup_in_a_threads_destructor", callers::a_lookup_in_a_threads_destructor),
+    ("two_threads_share_an_enumeration", callers::two_threads_share_an_enumeration),
+    ("names_of_every_byte", callers::names_of_every_byte),
+    ("a_root_without_the_file", callers::a_root_without_the_file),
+    ("a_sandbox_that_opens_nothing", callers::a_sandbox_that_opens_nothing),
+    ("a_stack_with_little_left", callers::a_stack_with_little_left),
     ("files_that_others_could_have_made", hostile::files_that_others_could_have_made),
     ("things_that_are_no_file", hostile::things_that_are_no_file),
     ("a_file_cut_anywhere_is_unavailable", hostile::a_file_cut_anywhere_is_unavailable),

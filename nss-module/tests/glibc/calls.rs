@@ -176,6 +176,46 @@ pub fn uid_finder() -> impl FnMut(u32) -> bool {
     }
 }
 
+/// A lookup that says whether it succeeded, by name.
+pub type Finder = (&'static str, Box<dyn FnMut() -> bool>);
+
+/// Lookups whose callers take the same stack, after one that does nothing.
+pub fn finder(user: &'static CStr, uid: u32, group: &'static CStr) -> Vec<Finder> {
+    // SAFETY: the functions' types.
+    let (getpwnam_r, getpwuid_r, getgrnam_r, getspnam_r) = unsafe {
+        (
+            function::<ByName<libc::passwd>>("getpwnam_r"),
+            function::<ById<libc::passwd>>("getpwuid_r"),
+            function::<ByName<libc::group>>("getgrnam_r"),
+            function::<ByName<libc::spwd>>("getspnam_r"),
+        )
+    };
+    fn with<T: 'static>(
+        name: &'static str,
+        mut call: impl FnMut(*mut T, *mut c_char, usize, *mut c_int) -> c_int + 'static,
+    ) -> Finder {
+        let mut result = Box::new(MaybeUninit::<T>::uninit());
+        let (mut buffer, mut errno) = (vec![0_u8; 65_536], Box::new(0));
+        let found = move || {
+            call(result.as_mut_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), &raw mut *errno) == SUCCESS
+        };
+        (name, Box::new(found))
+    }
+    extern "C" fn nothing(_: *mut u8, _: *mut c_char, _: usize, _: *mut c_int) -> c_int {
+        SUCCESS
+    }
+    // SAFETY: C strings, a result, a buffer and its length, an errno.
+    unsafe {
+        vec![
+            with("nothing", move |r, b, l, e| nothing(r, b, l, e)),
+            with("getpwnam_r", move |r, b, l, e| getpwnam_r(user.as_ptr(), r, b, l, e)),
+            with("getpwuid_r", move |r, b, l, e| getpwuid_r(uid, r, b, l, e)),
+            with("getgrnam_r", move |r, b, l, e| getgrnam_r(group.as_ptr(), r, b, l, e)),
+            with("getspnam_r", move |r, b, l, e| getspnam_r(user.as_ptr(), r, b, l, e)),
+        ]
+    }
+}
+
 pub fn getpwent(buffer: &mut [u8]) -> Answer<Passwd> {
     // SAFETY: the function's type, and what `ask` passes.
     ask(buffer, |r, b, l, e| unsafe { function::<Next<libc::passwd>>("getpwent_r")(r, b, l, e) }, passwd)

@@ -1,0 +1,140 @@
+//! Callers that glibc's manual does not think of.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread;
+
+use crate::calls::{self, NOTFOUND, SUCCESS, UNAVAIL, getgrnam, getpwnam, getpwuid, getspnam};
+use crate::host::Host;
+use crate::kernel::{self, Outside};
+
+/// The module keeps no descriptor, so that the numbers are the caller's to give to something else.
+pub fn a_caller_that_gives_every_descriptor_to_something_else(host: &Host) {
+    host.serve(10, 1);
+    let status = calls::fork(|| {
+        let mut buffer = [0; 1024];
+        let warm = getpwnam(b"user1", &mut buffer).0;
+        calls::close_everything();
+        let own: Vec<_> = (0..64).map(|_| kernel::open_null()).collect();
+        let mut found = vec![warm];
+        for generation in 2..10 {
+            found.push(getpwnam(b"user2", &mut buffer).0);
+            host.serve(10, generation);
+            found.push(getpwuid(100_003, &mut buffer).0);
+        }
+        own == Vec::from_iter(0..64)
+            && own.iter().all(|fd| kernel::is_null(*fd))
+            && found.iter().all(|s| *s == SUCCESS)
+    });
+    assert_eq!(status, 0);
+}
+
+static IN_DESTRUCTOR: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn look_up_at_the_threads_end(_: *mut std::ffi::c_void) {
+    IN_DESTRUCTOR.store(getpwnam(b"user1", &mut [0; 1024]).0, Ordering::SeqCst);
+}
+
+/// When a thread ends, what is thread-local is already being destroyed.
+pub fn a_lookup_in_a_threads_destructor(host: &Host) {
+    host.serve(10, 1);
+    for generation in 2..4 {
+        IN_DESTRUCTOR.store(0, Ordering::SeqCst);
+        thread::spawn(|| kernel::at_thread_end(look_up_at_the_threads_end)).join().expect("ends");
+        assert_eq!(IN_DESTRUCTOR.load(Ordering::SeqCst), SUCCESS);
+        host.serve(10, generation);
+    }
+}
+
+/// The cursor is the process's, as glibc has it: two threads share one enumeration and nobody is given out twice.
+pub fn two_threads_share_an_enumeration(host: &Host) {
+    const USERS: u32 = 2000;
+    host.serve(USERS, 1);
+    calls::rewind("setpwent");
+    let seen = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut buffer = [0; 1024];
+                while let (SUCCESS, _, Some(user)) = calls::getpwent(&mut buffer) {
+                    seen.lock().expect("no panic").push(user.uid);
+                }
+            });
+        }
+    });
+    let seen = seen.into_inner().expect("no panic");
+    let distinct: BTreeSet<u32> = seen.iter().copied().collect();
+    assert_eq!((seen.len(), distinct.len()), (USERS as usize, USERS as usize));
+}
+
+pub fn names_of_every_byte(host: &Host) {
+    host.serve(10, 1);
+    let mut buffer = [0; 1024];
+    for byte in 1..=u8::MAX {
+        for name in [vec![byte], vec![b'u', b's', b'e', b'r', byte, b'x'], vec![byte; 32]] {
+            let absent = (NOTFOUND, libc::ENOENT, None);
+            assert_eq!(getpwnam(&name, &mut buffer), absent, "{name:?}");
+            assert_eq!(getspnam(&name, &mut buffer).0, NOTFOUND, "{name:?}");
+            assert_eq!(getgrnam(&name, &mut buffer).0, NOTFOUND, "{name:?}");
+        }
+    }
+    assert_eq!(getpwnam(b"user1", &mut buffer).0, SUCCESS);
+}
+
+/// In a root without the file a process goes on with what it has mapped, until that is superseded.
+pub fn a_root_without_the_file(host: &Host) {
+    host.serve(10, 1);
+    let empty = host.path.with_extension("root");
+    std::fs::create_dir(&empty).expect("creates");
+    let mut buffer = [0; 1024];
+    let cold = calls::fork(|| {
+        calls::rewind("endpwent");
+        kernel::change_root(&empty);
+        getpwnam(b"user1", &mut [0; 1024]) == (UNAVAIL, libc::ENOENT, None)
+    });
+    assert_eq!(cold, 0);
+    assert_eq!(getpwnam(b"user1", &mut buffer).0, SUCCESS);
+    let warm = calls::fork(|| {
+        let outside = Outside::prepare(|| host.serve(10, 2));
+        kernel::change_root(&empty);
+        let mapped = getpwnam(b"user1", &mut [0; 1024]).0;
+        outside.act();
+        let superseded = getpwnam(b"user1", &mut [0; 1024]);
+        mapped == SUCCESS && superseded == (UNAVAIL, libc::ENOENT, None)
+    });
+    assert_eq!(warm, 0);
+}
+
+/// A sandbox entered after the first lookup: nothing can be opened any more.
+pub fn a_sandbox_that_opens_nothing(host: &Host) {
+    host.serve(10, 1);
+    let status = calls::fork(|| {
+        let mut buffer = [0; 1024];
+        let first = getpwnam(b"user1", &mut buffer).0;
+        let outside = Outside::prepare(|| host.serve(10, 2));
+        kernel::open_nothing_any_more();
+        let warm = getpwnam(b"user2", &mut buffer).0;
+        outside.act();
+        // What is no longer in force is not told: nobody would know whether it still holds.
+        let superseded = getpwnam(b"user2", &mut buffer);
+        (first, warm) == (SUCCESS, SUCCESS) && superseded == (UNAVAIL, libc::EPERM, None)
+    });
+    assert_eq!(status, 0);
+}
+
+/// Threads with the smallest stacks call here too. What the module takes itself, warm, must be next to nothing.
+pub fn a_stack_with_little_left(host: &Host) {
+    const MOST: usize = 768;
+    host.serve(1000, 1);
+    let mut callers = None;
+    let mut found = calls::finder(c"user77", 100_077, c"everyone");
+    for (name, look_up) in &mut found {
+        assert!(look_up(), "{name}, which maps the file");
+        let mut sound = true;
+        let used = kernel::stack_taken(|| sound = look_up());
+        let own = used.saturating_sub(*callers.get_or_insert(used));
+        assert!(sound && own < MOST, "{name} takes {own} bytes of stack");
+        println!("{name}: {own} bytes of stack");
+    }
+}
