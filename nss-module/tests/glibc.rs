@@ -3,6 +3,8 @@
 //! Each scenario runs in a process and a mount namespace of its own, with an empty `/var/lib/misc`, so it needs root.
 #![allow(missing_docs)]
 
+#[path = "glibc/agreement.rs"]
+mod agreement;
 #[path = "glibc/callers.rs"]
 mod callers;
 #[path = "glibc/calls.rs"]
@@ -47,6 +49,7 @@ const SCENARIOS: &[Scenario] = &[
     ),
     ("a_removal_is_seen_and_so_is_a_new_file", replacing::a_removal_is_seen_and_so_is_a_new_file),
     ("threads_read_while_the_file_is_replaced", replacing::threads_read_while_the_file_is_replaced),
+    ("eight_threads_and_a_replacement_every_10_ms", replacing::eight_threads_and_a_replacement_every_10_ms),
     ("forks_during_lookups_and_replacements", replacing::forks_during_lookups_and_replacements),
     (
         "a_child_keeps_no_mapping_for_threads_it_does_not_have",
@@ -68,6 +71,7 @@ const SCENARIOS: &[Scenario] = &[
     ("names_of_every_byte", callers::names_of_every_byte),
     ("a_root_without_the_file", callers::a_root_without_the_file),
     ("a_sandbox_that_opens_nothing", callers::a_sandbox_that_opens_nothing),
+    ("the_module_answers_as_files_does", agreement::the_module_answers_as_files_does),
     ("a_stack_with_little_left", callers::a_stack_with_little_left),
     ("files_that_others_could_have_made", hostile::files_that_others_could_have_made),
     ("things_that_are_no_file", hostile::things_that_are_no_file),

@@ -47,13 +47,28 @@ pub fn leave_the_machine() {
 }
 
 pub fn configure_glibc() {
+    configure(c"hostward");
+}
+
+/// Has glibc ask `service` alone, from the first lookup of this process on.
+pub fn configure(service: &CStr) {
     unsafe extern "C" {
         fn __nss_configure_lookup(database: *const c_char, line: *const c_char) -> c_int;
     }
     for database in [c"passwd", c"group", c"shadow", c"initgroups"] {
         // SAFETY: two C strings.
-        assert_eq!(unsafe { __nss_configure_lookup(database.as_ptr(), c"hostward".as_ptr()) }, 0);
+        assert_eq!(unsafe { __nss_configure_lookup(database.as_ptr(), service.as_ptr()) }, 0);
     }
+}
+
+/// Puts a file of this process's own in the place of one of the machine's, which nobody else sees.
+pub fn cover(path: &str) {
+    let own = format!("/var/lib/misc/{}", path.replace('/', "-"));
+    std::fs::write(&own, "").expect("writes");
+    let (own, path) = (CString::new(own).expect("no NUL"), CString::new(path).expect("no NUL"));
+    // SAFETY: C strings and flags.
+    let bound = unsafe { libc::mount(own.as_ptr(), path.as_ptr(), null(), libc::MS_BIND, null()) };
+    assert_eq!(bound, 0, "{path:?} is covered");
 }
 
 pub fn end_after_seconds(seconds: u32) {
@@ -317,22 +332,77 @@ pub fn initgroups(
     }
 }
 
+/// What a reentrant function of glibc returns, and the entry.
+fn glibc<C, T>(
+    call: impl FnOnce(*mut C, *mut c_char, usize, *mut *mut C) -> c_int,
+    read: impl FnOnce(&C, &[u8]) -> T,
+) -> (c_int, Option<T>) {
+    let mut buffer = vec![0_u8; 65_536];
+    let (mut entry, mut found) = (MaybeUninit::<C>::uninit(), null_mut());
+    let code = call(entry.as_mut_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), &raw mut found);
+    // SAFETY: glibc says that it filled it.
+    let entry = (!found.is_null()).then(|| read(unsafe { entry.assume_init_ref() }, &buffer));
+    (code, entry)
+}
+
 /// glibc's `getpwnam_r`: what it returns, and the entry.
 pub fn glibc_getpwnam(name: &str) -> (c_int, Option<Passwd>) {
     let name = CString::new(name).expect("no NUL");
-    let mut buffer = [0_u8; 1024];
-    // SAFETY: a C string, a result, a buffer and its length, and a place for the pointer.
-    unsafe {
-        let (mut entry, mut found) = (zeroed::<libc::passwd>(), null_mut());
-        let code = libc::getpwnam_r(
-            name.as_ptr(),
-            &raw mut entry,
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            &raw mut found,
-        );
-        (code, (!found.is_null()).then(|| passwd(&entry, &buffer)))
+    // SAFETY: a C string, and what `glibc` passes.
+    glibc(|e, b, l, f| unsafe { libc::getpwnam_r(name.as_ptr(), e, b, l, f) }, passwd)
+}
+
+/// glibc's `getpwuid_r`.
+pub fn glibc_getpwuid(uid: u32) -> (c_int, Option<Passwd>) {
+    // SAFETY: what `glibc` passes.
+    glibc(|e, b, l, f| unsafe { libc::getpwuid_r(uid, e, b, l, f) }, passwd)
+}
+
+/// glibc's `getgrnam_r`.
+pub fn glibc_getgrnam(name: &str) -> (c_int, Option<Group>) {
+    let name = CString::new(name).expect("no NUL");
+    // SAFETY: a C string, and what `glibc` passes.
+    glibc(|e, b, l, f| unsafe { libc::getgrnam_r(name.as_ptr(), e, b, l, f) }, group)
+}
+
+/// glibc's `getgrgid_r`.
+pub fn glibc_getgrgid(gid: u32) -> (c_int, Option<Group>) {
+    // SAFETY: what `glibc` passes.
+    glibc(|e, b, l, f| unsafe { libc::getgrgid_r(gid, e, b, l, f) }, group)
+}
+
+/// glibc's `getspnam_r`.
+pub fn glibc_getspnam(name: &str) -> (c_int, Option<Shadow>) {
+    unsafe extern "C" {
+        fn getspnam_r(
+            name: *const c_char,
+            entry: *mut libc::spwd,
+            buffer: *mut c_char,
+            len: usize,
+            found: *mut *mut libc::spwd,
+        ) -> c_int;
     }
+    let name = CString::new(name).expect("no NUL");
+    // SAFETY: a C string, and what `glibc` passes.
+    glibc(|e, b, l, f| unsafe { getspnam_r(name.as_ptr(), e, b, l, f) }, shadow)
+}
+
+/// glibc's enumeration of passwd.
+pub fn glibc_all_users() -> Vec<Passwd> {
+    // SAFETY: no arguments.
+    unsafe { libc::setpwent() };
+    // SAFETY: what `glibc` passes.
+    let next = || glibc(|e, b, l, f| unsafe { libc::getpwent_r(e, b, l, f) }, passwd).1;
+    std::iter::from_fn(next).collect()
+}
+
+/// glibc's enumeration of group.
+pub fn glibc_all_groups() -> Vec<Group> {
+    // SAFETY: no arguments.
+    unsafe { libc::setgrent() };
+    // SAFETY: what `glibc` passes.
+    let next = || glibc(|e, b, l, f| unsafe { libc::getgrent_r(e, b, l, f) }, group).1;
+    std::iter::from_fn(next).collect()
 }
 
 /// glibc's `getgrouplist`.

@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::calls::{self, SUCCESS, UNAVAIL, getgrnam, getpwnam, getpwuid};
 use crate::host::{Host, descriptors, mappings};
@@ -112,6 +113,46 @@ pub fn threads_read_while_the_file_is_replaced(host: &Host) {
     });
     assert_eq!(gecos("user1"), Some(format!("generation {REPLACEMENTS}")));
     assert_eq!((mappings(), descriptors()), (1, before));
+}
+
+/// A replacement every 10 ms, for as many seconds as `REPLACING_SECONDS` says.
+pub fn eight_threads_and_a_replacement_every_10_ms(host: &Host) {
+    let seconds = std::env::var("REPLACING_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(5);
+    calls::end_after_seconds(seconds + 60);
+    host.serve(300, 1);
+    let before = descriptors();
+    let (done, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut memory = Vec::new();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| read_until(&done, &asked));
+        }
+        let end = Instant::now() + Duration::from_secs(seconds.into());
+        for generation in 2.. {
+            replace_by(host, generation);
+            thread::sleep(Duration::from_millis(10));
+            if generation.is_multiple_of(100) {
+                memory.push((mappings(), resident_kib()));
+            }
+            if Instant::now() > end {
+                break;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    println!("{} rounds of lookups; mappings and resident KiB: {memory:?}", asked.into_inner());
+    let (first, last) = (memory.first().expect("a hundred"), memory.last().expect("a hundred"));
+    // The one in force, one that is being left, and one of each thread's own at the most.
+    assert!(memory.iter().all(|(mappings, _)| *mappings <= 2 + 8), "{memory:?}");
+    assert!(last.1 < first.1 + 1024, "{memory:?}");
+    assert!(getpwuid(100_001, &mut [0; 1024]).0 == SUCCESS);
+    assert_eq!((mappings(), descriptors()), (1, before));
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("reads");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 pub fn forks_during_lookups_and_replacements(host: &Host) {
