@@ -82,6 +82,10 @@ fn assert_usable(fixture: &Fixture<'_>) {
 
     let ssh = fixture.ssh_as("alice");
     assert_eq!(ssh.run("id -un; sudo -n /usr/bin/id -u").expect_success(), "alice\n0\n");
+    // What a user puts before a setuid program does not reach the module, which reads no environment.
+    let hostile = "echo evil >libnss_hostward.so.2; \
+        LD_LIBRARY_PATH=$PWD LD_PRELOAD=$PWD/libnss_hostward.so.2 NSS_MODULE_PATH=$PWD HOME=/ sudo -n /usr/bin/id -u 2>/dev/null";
+    assert_eq!(ssh.run(hostile).expect_success(), "0\n");
     let refused = ssh.run("sudo -n /usr/bin/cat /etc/shadow");
     assert!(!refused.success() && refused.stdout.is_empty(), "{refused}");
     assert!(fixture.ssh_as("bob").run("true").success());
