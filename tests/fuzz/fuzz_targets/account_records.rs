@@ -1,0 +1,151 @@
+//! A whole database of any accounts, then damaged in a few places: what is found has the key that was asked for, what is
+//! said not to be there is either absent from what was built or the index was hit, and nothing runs off.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use hostward_accounts::{Database, Group, Lookup, PROLOGUE, User, body, build};
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    users: Vec<Person>,
+    groups: Vec<(u8, u16, Vec<u8>)>,
+    damage: Vec<(u16, Damage)>,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Person {
+    name: u8,
+    uid: u16,
+    gecos: u8,
+    home: u8,
+    gids: Vec<u16>,
+    valid_until: u32,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Damage {
+    Byte(u8),
+    Word(u32),
+    Copy { from: u16, len: u8 },
+    Cut,
+}
+
+fuzz_target!(|input: Input| {
+    let Some((users, groups)) = accounts(&input) else { return };
+    let Ok(mut file) = build(&users, &groups, 7) else { return };
+    if input.damage.is_empty() {
+        return whole(&file, &users, &groups);
+    }
+    for (at, damage) in &input.damage {
+        hit(&mut file, usize::from(*at), damage);
+    }
+    let _ = hostward_accounts::decode_all(&file);
+    let Some(database) = body(&file).and_then(|body| Database::new(body).ok()) else { return };
+    ask(&database, &users, &groups);
+});
+
+fn accounts(input: &Input) -> Option<(Vec<User>, Vec<Group>)> {
+    if input.users.len() > 32 || input.groups.len() > 16 {
+        return None;
+    }
+    let user = |person: &Person| User {
+        name: format!("u{}", "x".repeat(usize::from(person.name % 31)) ),
+        uid: 1000 + u32::from(person.uid),
+        gid: 1 + u32::from(person.uid),
+        gecos: "g".repeat(person.gecos.into()),
+        home: format!("/{}", "h".repeat(person.home.into())),
+        shell: "/bin/sh".into(),
+        local_gids: person.gids.iter().take(40).map(|gid| 1 + u32::from(*gid)).collect(),
+        principals: vec![format!("p{}", person.uid)],
+        valid_until: person.valid_until.into(),
+    };
+    let mut users: Vec<User> = input.users.iter().map(user).collect();
+    users.sort_by_key(|user| user.uid);
+    for (number, user) in users.iter_mut().enumerate() {
+        user.name.truncate(28);
+        user.name.push_str(&number.to_string());
+    }
+    let count = users.len() as u32;
+    let group = |(number, (name, gid, members)): (usize, &(u8, u16, Vec<u8>))| Group {
+        name: format!("{}{number}", "g".repeat(1 + usize::from(name % 28))),
+        gid: 100_000 + u32::from(*gid),
+        members: members.iter().map(|m| u32::from(*m)).filter(|m| *m < count).collect(),
+    };
+    Some((users, input.groups.iter().enumerate().map(group).collect()))
+}
+
+fn hit(file: &mut Vec<u8>, at: usize, damage: &Damage) {
+    let at = PROLOGUE + at % (file.len() - PROLOGUE).max(1);
+    match damage {
+        Damage::Byte(byte) => {
+            if let Some(place) = file.get_mut(at) {
+                *place = *byte;
+            }
+        }
+        Damage::Word(word) => {
+            for (place, byte) in file.iter_mut().skip(at & !3).zip(word.to_le_bytes()) {
+                *place = byte;
+            }
+        }
+        Damage::Copy { from, len } => {
+            let from = PROLOGUE + usize::from(*from) % (file.len() - PROLOGUE).max(1);
+            let piece: Vec<u8> = file.iter().skip(from).take((*len).into()).copied().collect();
+            for (place, byte) in file.iter_mut().skip(at).zip(piece) {
+                *place = byte;
+            }
+        }
+        Damage::Cut => file.truncate(at.max(PROLOGUE + 1)),
+    }
+}
+
+fn whole(file: &[u8], users: &[User], groups: &[Group]) {
+    let database = body(file).and_then(|body| Database::new(body).ok()).expect("what was built is read");
+    for user in users {
+        let Lookup::Found(found) = database.user_by_name(user.name.as_bytes()) else { panic!("{user:?}") };
+        assert_eq!((found.uid(), found.home()), (user.uid, user.home.as_bytes()));
+        assert!(matches!(database.user_by_uid(user.uid), Lookup::Found(_)));
+    }
+    for group in groups {
+        let Lookup::Found(found) = database.group_by_gid(group.gid) else { panic!("{group:?}") };
+        assert_eq!(found.name(), group.name.as_bytes());
+    }
+    ask(&database, users, groups);
+}
+
+fn ask(database: &Database<'_>, users: &[User], groups: &[Group]) {
+    for user in users {
+        if let Lookup::Found(found) = database.user_by_name(user.name.as_bytes()) {
+            assert_eq!(found.name(), user.name.as_bytes());
+            found.gids().for_each(drop);
+            let _ = (found.gecos(), found.home(), found.shell(), found.valid_until());
+            let _ = found.principals().map(Iterator::count);
+        }
+        if let Lookup::Found(found) = database.user_by_uid(user.uid) {
+            assert_eq!(found.uid(), user.uid);
+        }
+    }
+    for group in groups {
+        if let Lookup::Found(found) = database.group_by_name(group.name.as_bytes()) {
+            assert_eq!(found.name(), group.name.as_bytes());
+            let text = found.strings();
+            for (at, name) in found.members().flatten() {
+                assert_eq!(text.get(at..at + name.len()), Some(name));
+                assert_eq!(text.get(at + name.len()), Some(&0));
+            }
+        }
+        if let Lookup::Found(found) = database.group_by_gid(group.gid) {
+            assert_eq!(found.gid(), group.gid);
+        }
+    }
+    let mut last = None;
+    while let Lookup::Found(user) = database.user_after(last) {
+        assert!(last.is_none_or(|last| last < user.uid()), "the enumeration goes up");
+        last = Some(user.uid());
+    }
+    let mut last = None;
+    while let Lookup::Found(group) = database.group_after(last) {
+        assert!(last.is_none_or(|last| last < group.gid()), "the enumeration goes up");
+        last = Some(group.gid());
+    }
+}
