@@ -5,6 +5,8 @@
 #   make check      what must be clean before a commit
 #   make package    target/package/hostward_<version>_amd64.deb
 #   make bench      measurements, as a table
+#   make fuzz       each fuzz target for FUZZ_SECONDS
+#   make sanitize   the reader's tests with every access to memory watched
 #   make lab        a host and a backend to explore; `make lab-down` removes them
 #   make setup      only install what the others need
 
@@ -31,7 +33,7 @@ MAINTAINER_SCRIPTS := $(addprefix packaging/debian/,preinst postinst prerm postr
 SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-glibc packaging/check-apply .ci/run \
 	tests/lab/src/lab/cleanup.sh tests/lab/src/host/start.sh tests/lab/src/image/build.sh tests/lab/src/image/finish.sh
 
-.PHONY: all fuzz demo lab lab-down test check bench package programs backend images setup apt clean-lab
+.PHONY: all fuzz sanitize demo lab lab-down test check bench package programs backend images setup apt clean-lab
 
 all: package
 
@@ -132,6 +134,12 @@ fuzz: apt $(FUZZ)/bin/cargo-fuzz
 	    PATH="$$PWD/$(FUZZ)/bin:$$PATH" cargo fuzz run --fuzz-dir tests/fuzz $$target \
 	        target/fuzz/corpus/$$target tests/fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096; \
 	done
+
+# What reads the account database, with every access to memory watched.
+sanitize: export RUSTC_BOOTSTRAP = 1
+sanitize: export RUSTFLAGS = -Zsanitizer=address
+sanitize: apt
+	cargo test --locked --package hostward-accounts --features map --target $(TRIPLE) --target-dir target/asan
 
 # --- hosts to look at --------------------------------------------------------------------------------------------
 
