@@ -10,6 +10,11 @@ use std::time::{Duration, Instant};
 
 use std::os::unix::process::ExitStatusExt;
 
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
 /// How long a command may take unless the caller says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -73,16 +78,28 @@ impl fmt::Display for Output {
 pub(crate) fn complete(mut command: Command, label: String, input: &[u8]) -> Output {
     let outcome = (|| {
         let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-        let status = command
-            .stdin(file_of(input)?)
-            .stdout(stdout.try_clone()?)
-            .stderr(stderr.try_clone()?)
-            .status()?;
-        Ok::<_, std::io::Error>((code(status), text_of(&mut stdout)?, text_of(&mut stderr)?))
+        let child =
+            command.stdin(file_of(input)?).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
+        Ok::<_, std::io::Error>((end_of(&child)?, text_of(&mut stdout)?, text_of(&mut stderr)?))
     })();
     match outcome {
         Ok((status, stdout, stderr)) => Output { command: label, status, stdout, stderr },
         Err(error) => panic!("{label}\ncannot be run: {error}"),
+    }
+}
+
+/// Waits for the end of a child. nsenter stops when what it runs is stopped, as everything is at the end of a shutdown, and
+/// then nobody would ever reap what is killed next: it goes on.
+fn end_of(child: &Child) -> std::io::Result<i32> {
+    let pid = Pid::from_raw(child.id().cast_signed());
+    loop {
+        match waitpid(pid, Some(WaitPidFlag::WUNTRACED)) {
+            Ok(WaitStatus::Exited(_, code)) => return Ok(code),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(128 + signal as i32),
+            Ok(WaitStatus::Stopped(..)) => kill(pid, Signal::SIGCONT)?,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
