@@ -47,8 +47,6 @@ pub struct Setting<'a> {
     pub reload_was_due: bool,
     /// Whether [`Plan::probe`] is served before the first step.
     pub probe_is_served: bool,
-    /// Whether glibc asks hostward for users: else sshd cannot be asked about any.
-    pub nss_asks_us: bool,
     /// Uids of local accounts, which nothing is ever done to.
     pub local_uids: &'a BTreeSet<u32>,
 }
@@ -319,8 +317,8 @@ impl Execution<'_> {
                 self.executed.served = Some(accounts.users.len());
                 self.ledger.files.insert(DATABASE_PATH.into(), WrittenFile::of(&bytes));
                 let probe = self.plan.probe.as_ref();
-                self.probe_is_served = self.setting.nss_asks_us
-                    && probe.is_some_and(|probe| accounts.users.iter().any(|u| u.name == *probe));
+                self.probe_is_served =
+                    probe.is_some_and(|probe| accounts.users.iter().any(|u| u.name == *probe));
             }
             Step::RemoveAccounts => {
                 accounts::remove(root)?;

@@ -45,7 +45,7 @@ pub fn plan(desired: &Desired, config: &Config, facts: &Facts, now: DateTime<Utc
     Plan {
         drift: drift::find(&target, facts),
         leaving: sessions::leaving(desired, facts),
-        probe: target.probe(desired),
+        probe: target.probe(desired, facts),
         next_change: [desired.next_change, homes.next].into_iter().flatten().min(),
         ledger_before: ledger,
         steps: steps.into_ordered(),

@@ -30,7 +30,8 @@ pub struct Plan {
     /// whoever executes the plan looks for them once more after the last narrowing step and ends what is there.
     pub leaving: BTreeSet<u32>,
     /// A managed user that is served once all steps are taken: with `sshd -T -C user=PROBE` and
-    /// [`crate::sshd::ineffective`] whoever executes the plan sees whether the drop-in has effect.
+    /// [`crate::sshd::ineffective`] whoever executes the plan sees whether the drop-in has effect. Absent where sshd
+    /// can be asked about nobody.
     pub probe: Option<String>,
 }
 

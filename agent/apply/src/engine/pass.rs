@@ -222,7 +222,6 @@ impl Engine {
             sshd: sshd_demands(&desired, &facts),
             reload_was_due: facts.ledger.sshd_reload_due,
             probe_is_served: is_served(plan.probe.as_deref(), &facts),
-            nss_asks_us: asks_us(&facts),
             local_uids: &local_uids,
         };
         // A ledger of a large project is large: it is moved, and compared by the part that steps change.
@@ -243,7 +242,7 @@ impl Engine {
         report.users = report::users(&desired, executed.served, &facts.database);
         report.warnings.extend(executed.warnings);
         if cause != Cause::Admission {
-            let served = plan.probe.as_deref().filter(|_| asks_us(&facts));
+            let served = plan.probe.as_deref();
             report.warnings.extend(effect::look_after(&setting, served));
         }
         report.warnings.extend(effect::schedule_window(&self.root, plan.next_change));
@@ -312,14 +311,9 @@ fn sshd_demands(desired: &Desired, facts: &Facts) -> (Authentication, Admission)
     (Authentication::of(desired), facts.sshd.as_ref().map_or(Admission::Open, Admission::of))
 }
 
-/// Whether users come to sshd from hostward.
-fn asks_us(facts: &Facts) -> bool {
-    !facts.unserved_databases.contains(&"passwd")
-}
-
 fn is_served(probe: Option<&str>, facts: &Facts) -> bool {
     match (&facts.database, probe) {
-        (DatabaseFact::Present(accounts), Some(probe)) if asks_us(facts) => {
+        (DatabaseFact::Present(accounts), Some(probe)) => {
             accounts.users.iter().any(|user| user.name == probe)
         }
         _ => false,

@@ -35,7 +35,6 @@ impl Engine {
             generation: 0,
             sshd: (Authentication::CertificateToo, Admission::Open),
             reload_was_due: facts.ledger.sshd_reload_due,
-            nss_asks_us: !facts.unserved_databases.contains(&"passwd"),
             probe_is_served: matches!(facts.database, DatabaseFact::Present(_)),
             local_uids: &local_uids,
         };

@@ -52,9 +52,12 @@ impl<'a> Target<'a> {
         wanted.is_some_and(|wanted| fact.attributes_ok && fact.content == wanted.as_bytes())
     }
 
-    /// Somebody with whom the drop-in's effect can be seen.
-    pub(super) fn probe(&self, desired: &Desired) -> Option<String> {
-        self.sshd.as_ref()?;
+    /// Somebody with whom the drop-in's effect can be seen. Nobody while glibc asks hostward for no user: sshd would not
+    /// know them.
+    pub(super) fn probe(&self, desired: &Desired, facts: &Facts) -> Option<String> {
+        if self.sshd.is_none() || facts.unserved_databases.contains(&"passwd") {
+            return None;
+        }
         desired.accounts.users.first().map(|user| user.name.clone())
     }
 }
