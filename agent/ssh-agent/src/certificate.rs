@@ -78,6 +78,17 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Certificate, CertificateError> {
     }
 }
 
+/// Reads a certificate for a host that one of `authorities` signed and that is valid at `now`.
+pub fn host_certificate(
+    bytes: &[u8],
+    authorities: &Keys,
+    now: UnixTime,
+) -> Result<Certificate, CertificateError> {
+    let certificate = read(bytes)?;
+    check(&certificate, bytes, Purpose::Host, authorities, now)?;
+    Ok(certificate)
+}
+
 /// Whether one of `authorities` signed it for this purpose, and it is valid at `now`.
 pub(crate) fn check(
     certificate: &Certificate,
