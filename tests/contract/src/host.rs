@@ -28,7 +28,7 @@ impl Host {
     /// A host without configuration.
     pub fn bare() -> Self {
         let dir = tempfile::tempdir().expect("no directory");
-        for name in ["etc", "root", "state"] {
+        for name in ["etc", "root", "ssh", "state"] {
             std::fs::create_dir(dir.path().join(name)).expect("no directory");
         }
         let root = Root::start(Places {
@@ -68,6 +68,8 @@ impl Host {
             .arg(self.path("agent.sock"))
             .arg("--host-status")
             .arg(self.path("root/status.json"))
+            .arg("--etc-ssh")
+            .arg(self.path("ssh"))
             .env_clear()
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -136,6 +138,11 @@ impl Host {
     /// A file of the operator's.
     pub fn etc(&self, name: &str) -> PathBuf {
         self.path("etc").join(name)
+    }
+
+    /// A file of sshd's.
+    pub fn etc_ssh(&self, name: &str) -> PathBuf {
+        self.path("ssh").join(name)
     }
 
     /// A file of the agent's.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hostward_protocol::api::{EnrollRequest, EnrollResponse, HostInfo, IDEMPOTENCY_KEY, Proof};
+use hostward_protocol::api::{
+    EnrollRequest, EnrollResponse, HostCertificates, HostCertificatesRequest, HostInfo, IDEMPOTENCY_KEY,
+    Proof,
+};
 use hostward_protocol::problem::Code;
 use hostward_protocol::report::Report;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -106,6 +109,22 @@ impl Api {
         let body = json(report)?;
         let path = "v1/hosts/self/report";
         self.as_host(identity, Method::POST, path, Some(body), Some(idempotency_key)).await.map(drop)
+    }
+
+    /// Certificates for the host's own keys.
+    pub async fn host_certificates(
+        &self,
+        identity: &Identity,
+        keys: Vec<String>,
+        idempotency_key: &str,
+    ) -> Result<HostCertificates, Fault> {
+        let body = json(&HostCertificatesRequest { keys })?;
+        let path = "v1/ssh/host-certificates";
+        let answer = self.as_host(identity, Method::POST, path, Some(body), Some(idempotency_key)).await?;
+        serde_json::from_slice(&answer.body).map_err(|_| Fault::NotApi {
+            url: format!("{}/{path}", identity.enrollment.url),
+            message: "no answer to a request for certificates".into(),
+        })
     }
 
     /// Tells that the host leaves.

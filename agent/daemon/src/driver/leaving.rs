@@ -50,6 +50,7 @@ impl Agent {
         self.telling = false;
         self.follower = None;
         self.reporting = None;
+        self.certificates = None;
     }
 
     /// What the backend knows this host as.
@@ -100,7 +101,8 @@ impl Agent {
         identity::discard(&self.options.identity())?;
         disk::remove(&self.options.accepted())?;
         disk::remove(&self.options.told())?;
-        Inbox::open(self.options.inbox())?.sweep(&Default::default())?;
+        disk::remove(&self.options.certified())?;
+        Inbox::open(self.options.inbox())?.clear()?;
         Ok(())
     }
 }
