@@ -305,7 +305,7 @@ impl Reporting {
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
-    use hostward_protocol::report::{Cause, REPORT_SCHEMA};
+    use hostward_protocol::report::Cause;
 
     use super::*;
 
@@ -314,20 +314,7 @@ mod tests {
     }
 
     fn report(at: DateTime<Utc>) -> Report {
-        Report {
-            schema: REPORT_SCHEMA.into(),
-            at,
-            agent_version: "0.1.0".into(),
-            project: None,
-            cause: Cause::Admission,
-            policy: None,
-            admission: None,
-            steps: Vec::new(),
-            refusals: Vec::new(),
-            drift: Vec::new(),
-            warnings: Vec::new(),
-            users: 0,
-        }
+        Report::new(Cause::Admission, at, "0.1.0")
     }
 
     fn status(at: DateTime<Utc>, untold: bool, refused: u32) -> HostStatus {

@@ -228,7 +228,7 @@ impl OwnDirectory {
     ];
 
     /// Where it is.
-    pub fn path(self) -> &'static str {
+    pub const fn path(self) -> &'static str {
         match self {
             OwnDirectory::State => "/var/lib/hostward",
             OwnDirectory::Private => "/var/lib/hostward/private",

@@ -64,11 +64,10 @@ impl Engine {
             let before = last.as_ref().and_then(|last| last.admission.clone());
             report.admission = before.filter(is_about_the_offer);
         }
-        let unreadable = policy.is_none() && report.admission.is_some();
         if let Some(policy) = policy {
             self.take_effect(cause, &config, policy, now, &mut report);
         }
-        if unreadable || report.policy.is_none() && !report.is_whole() {
+        if report.policy.is_none() && !report.is_whole() {
             self.is_as_it_was(&mut report, last.as_ref());
         }
         self.save(report, last.as_ref(), source)
