@@ -87,8 +87,7 @@ on_each_release! {
                 "proxycommand /usr/bin/hostward proxycommand -- 'web1' 22",
                 "userknownhostsfile /var/lib/hostward/ssh/known_hosts",
                 "stricthostkeychecking true",
-                "forwardagent no",
-                "updatehostkeys false",
+                "preferredauthentications publickey",
             ] {
                 // Older releases show what is to be expanded later.
                 let line = if line.starts_with("proxy") && !shown.contains("'web1'") {
@@ -97,6 +96,10 @@ on_each_release! {
                     line
                 };
                 assert_eq!(shown.lines().any(|shown| shown == line), applies, "{line}\n{shown}");
+            }
+            // As they are by default, on some releases at least.
+            for line in ["forwardagent no", "updatehostkeys false"].iter().filter(|_| applies) {
+                assert!(shown.lines().any(|shown| shown == *line), "{line}\n{shown}");
             }
         }
         // A name that is no name never reaches a shell.

@@ -205,10 +205,9 @@ fn what_a_captured_agent_forges_is_not_presented() {
     assert!(report.is_whole() && !is_warned(&report), "{report:#?}");
     assert!(host.read(DROP_IN).contains(CERTIFICATE));
     host.wait_for(SOON, "it is over", |host| {
-        let text = host.read(DROP_IN);
-        if text.contains(CERTIFICATE) { Err(text) } else { Ok(()) }
+        if host.exists(CERTIFICATE) { Err(host.read(DROP_IN)) } else { Ok(()) }
     });
-    assert!(!host.exists(CERTIFICATE));
+    assert!(!host.read(DROP_IN).contains(CERTIFICATE));
     host.must("sshd -t");
 }
 
