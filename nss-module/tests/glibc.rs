@@ -9,6 +9,8 @@ mod agreement;
 mod callers;
 #[path = "glibc/calls.rs"]
 mod calls;
+#[path = "glibc/halted.rs"]
+mod halted;
 #[path = "glibc/host.rs"]
 mod host;
 #[path = "glibc/hostile.rs"]
@@ -54,6 +56,7 @@ const SCENARIOS: &[Scenario] = &[
     ("a_removal_is_seen_and_so_is_a_new_file", replacing::a_removal_is_seen_and_so_is_a_new_file),
     ("threads_read_while_the_file_is_replaced", replacing::threads_read_while_the_file_is_replaced),
     ("eight_threads_and_a_replacement_every_10_ms", replacing::eight_threads_and_a_replacement_every_10_ms),
+    ("a_thread_that_stands_still_holds_up_nobody", halted::a_thread_that_stands_still_holds_up_nobody),
     ("forks_during_lookups_and_replacements", replacing::forks_during_lookups_and_replacements),
     (
         "a_child_keeps_no_mapping_for_threads_it_does_not_have",
@@ -69,6 +72,7 @@ const SCENARIOS: &[Scenario] = &[
     ("a_caller_may_close_all_descriptors", process::a_caller_may_close_all_descriptors),
     ("a_process_without_descriptors_to_spare", process::a_process_without_descriptors_to_spare),
     ("a_lookup_at_exit", process::a_lookup_at_exit),
+    ("a_lookup_after_everything_at_exit", process::a_lookup_after_everything_at_exit),
     ("little_address_space", process::little_address_space),
     ("errno_is_left_alone", process::errno_is_left_alone),
     (
@@ -85,6 +89,7 @@ const SCENARIOS: &[Scenario] = &[
     ("files_that_others_could_have_made", hostile::files_that_others_could_have_made),
     ("things_that_are_no_file", hostile::things_that_are_no_file),
     ("a_file_cut_anywhere_is_unavailable", hostile::a_file_cut_anywhere_is_unavailable),
+    ("a_file_of_another_kind_is_unavailable", hostile::a_file_of_another_kind_is_unavailable),
     (
         "a_file_with_flipped_bits_gives_no_wrong_answer",
         hostile::a_file_with_flipped_bits_gives_no_wrong_answer,

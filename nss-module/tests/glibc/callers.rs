@@ -36,12 +36,26 @@ extern "C" fn look_up_at_the_threads_end(_: *mut std::ffi::c_void) {
     IN_DESTRUCTOR.store(getpwnam(b"user1", &mut [0; 1024]).0, Ordering::SeqCst);
 }
 
-/// When a thread ends, what is thread-local is already being destroyed.
+struct LooksUpWhenDropped;
+
+impl Drop for LooksUpWhenDropped {
+    fn drop(&mut self) {
+        look_up_at_the_threads_end(std::ptr::null_mut());
+    }
+}
+
+thread_local! {
+    static LOCAL: LooksUpWhenDropped = const { LooksUpWhenDropped };
+}
+
+/// When a thread ends, what is thread-local is already being destroyed: by the C++ way first, by that of POSIX then.
 pub fn a_lookup_in_a_threads_destructor(host: &Host) {
     host.serve(10, 1);
-    for generation in 2..4 {
+    let ways: [fn(); 2] =
+        [|| kernel::at_thread_end(look_up_at_the_threads_end), || LOCAL.with(|_| ())];
+    for (generation, way) in (2..).zip(ways.into_iter().cycle().take(4)) {
         IN_DESTRUCTOR.store(0, Ordering::SeqCst);
-        thread::spawn(|| kernel::at_thread_end(look_up_at_the_threads_end)).join().expect("ends");
+        thread::spawn(way).join().expect("ends");
         assert_eq!(IN_DESTRUCTOR.load(Ordering::SeqCst), SUCCESS);
         host.serve(10, generation);
     }
