@@ -25,6 +25,8 @@ mod lookups;
 mod process;
 #[path = "glibc/replacing.rs"]
 mod replacing;
+#[path = "glibc/through.rs"]
+mod through;
 #[path = "glibc/trace.rs"]
 mod trace;
 
@@ -63,10 +65,7 @@ const SCENARIOS: &[Scenario] = &[
         replacing::a_child_keeps_no_mapping_for_threads_it_does_not_have,
     ),
     ("a_fork_in_a_signal_handler_during_a_lookup", replacing::a_fork_in_a_signal_handler_during_a_lookup),
-    (
-        "a_writer_killed_between_any_two_system_calls",
-        killed::a_writer_killed_between_any_two_system_calls,
-    ),
+    ("a_writer_killed_between_any_two_system_calls", killed::a_writer_killed_between_any_two_system_calls),
     ("two_kills_in_a_row", killed::two_kills_in_a_row),
     ("a_warm_lookup_makes_no_system_call", process::a_warm_lookup_makes_no_system_call),
     ("a_caller_may_close_all_descriptors", process::a_caller_may_close_all_descriptors),

@@ -51,8 +51,7 @@ thread_local! {
 /// When a thread ends, what is thread-local is already being destroyed: by the C++ way first, by that of POSIX then.
 pub fn a_lookup_in_a_threads_destructor(host: &Host) {
     host.serve(10, 1);
-    let ways: [fn(); 2] =
-        [|| kernel::at_thread_end(look_up_at_the_threads_end), || LOCAL.with(|_| ())];
+    let ways: [fn(); 2] = [|| kernel::at_thread_end(look_up_at_the_threads_end), || LOCAL.with(|_| ())];
     for (generation, way) in (2..).zip(ways.into_iter().cycle().take(4)) {
         IN_DESTRUCTOR.store(0, Ordering::SeqCst);
         thread::spawn(way).join().expect("ends");

@@ -105,7 +105,7 @@ fn text(pointer: *const c_char, buffer: &[u8]) -> String {
     text.to_string_lossy().into_owned()
 }
 
-fn passwd(entry: &libc::passwd, buffer: &[u8]) -> Passwd {
+pub(super) fn passwd(entry: &libc::passwd, buffer: &[u8]) -> Passwd {
     Passwd {
         name: text(entry.pw_name, buffer),
         password: text(entry.pw_passwd, buffer),
@@ -117,7 +117,7 @@ fn passwd(entry: &libc::passwd, buffer: &[u8]) -> Passwd {
     }
 }
 
-fn group(entry: &libc::group, buffer: &[u8]) -> Group {
+pub(super) fn group(entry: &libc::group, buffer: &[u8]) -> Group {
     let mut members = Vec::new();
     let mut at = entry.gr_mem;
     assert!(at.is_aligned(), "gr_mem is aligned");
@@ -259,7 +259,7 @@ pub fn getgrent(buffer: &mut [u8]) -> Answer<Group> {
 /// Name, password, and the seven numbers.
 pub type Shadow = (String, String, [c_long; 7]);
 
-fn shadow(entry: &libc::spwd, buffer: &[u8]) -> Shadow {
+pub(super) fn shadow(entry: &libc::spwd, buffer: &[u8]) -> Shadow {
     let numbers = [
         entry.sp_lstchg,
         entry.sp_min,
@@ -330,89 +330,6 @@ pub fn initgroups(
         libc::free(gids.cast());
         (status, errno, all, grown)
     }
-}
-
-/// What a reentrant function of glibc returns, and the entry.
-fn glibc<C, T>(
-    call: impl FnOnce(*mut C, *mut c_char, usize, *mut *mut C) -> c_int,
-    read: impl FnOnce(&C, &[u8]) -> T,
-) -> (c_int, Option<T>) {
-    let mut buffer = vec![0_u8; 65_536];
-    let (mut entry, mut found) = (MaybeUninit::<C>::uninit(), null_mut());
-    let code = call(entry.as_mut_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), &raw mut found);
-    // SAFETY: glibc says that it filled it.
-    let entry = (!found.is_null()).then(|| read(unsafe { entry.assume_init_ref() }, &buffer));
-    (code, entry)
-}
-
-/// glibc's `getpwnam_r`: what it returns, and the entry.
-pub fn glibc_getpwnam(name: &str) -> (c_int, Option<Passwd>) {
-    let name = CString::new(name).expect("no NUL");
-    // SAFETY: a C string, and what `glibc` passes.
-    glibc(|e, b, l, f| unsafe { libc::getpwnam_r(name.as_ptr(), e, b, l, f) }, passwd)
-}
-
-/// glibc's `getpwuid_r`.
-pub fn glibc_getpwuid(uid: u32) -> (c_int, Option<Passwd>) {
-    // SAFETY: what `glibc` passes.
-    glibc(|e, b, l, f| unsafe { libc::getpwuid_r(uid, e, b, l, f) }, passwd)
-}
-
-/// glibc's `getgrnam_r`.
-pub fn glibc_getgrnam(name: &str) -> (c_int, Option<Group>) {
-    let name = CString::new(name).expect("no NUL");
-    // SAFETY: a C string, and what `glibc` passes.
-    glibc(|e, b, l, f| unsafe { libc::getgrnam_r(name.as_ptr(), e, b, l, f) }, group)
-}
-
-/// glibc's `getgrgid_r`.
-pub fn glibc_getgrgid(gid: u32) -> (c_int, Option<Group>) {
-    // SAFETY: what `glibc` passes.
-    glibc(|e, b, l, f| unsafe { libc::getgrgid_r(gid, e, b, l, f) }, group)
-}
-
-/// glibc's `getspnam_r`.
-pub fn glibc_getspnam(name: &str) -> (c_int, Option<Shadow>) {
-    unsafe extern "C" {
-        fn getspnam_r(
-            name: *const c_char,
-            entry: *mut libc::spwd,
-            buffer: *mut c_char,
-            len: usize,
-            found: *mut *mut libc::spwd,
-        ) -> c_int;
-    }
-    let name = CString::new(name).expect("no NUL");
-    // SAFETY: a C string, and what `glibc` passes.
-    glibc(|e, b, l, f| unsafe { getspnam_r(name.as_ptr(), e, b, l, f) }, shadow)
-}
-
-/// glibc's enumeration of passwd.
-pub fn glibc_all_users() -> Vec<Passwd> {
-    // SAFETY: no arguments.
-    unsafe { libc::setpwent() };
-    // SAFETY: what `glibc` passes.
-    let next = || glibc(|e, b, l, f| unsafe { libc::getpwent_r(e, b, l, f) }, passwd).1;
-    std::iter::from_fn(next).collect()
-}
-
-/// glibc's enumeration of group.
-pub fn glibc_all_groups() -> Vec<Group> {
-    // SAFETY: no arguments.
-    unsafe { libc::setgrent() };
-    // SAFETY: what `glibc` passes.
-    let next = || glibc(|e, b, l, f| unsafe { libc::getgrent_r(e, b, l, f) }, group).1;
-    std::iter::from_fn(next).collect()
-}
-
-/// glibc's `getgrouplist`.
-pub fn glibc_getgrouplist(name: &str, primary: u32) -> Vec<u32> {
-    let name = CString::new(name).expect("no NUL");
-    let (mut gids, mut count) = (vec![0; 100], 100);
-    // SAFETY: a C string and room for `count` gids.
-    let found = unsafe { libc::getgrouplist(name.as_ptr(), primary, gids.as_mut_ptr(), &raw mut count) };
-    gids.truncate(usize::try_from(found).expect("fits"));
-    gids
 }
 
 pub fn errno() -> c_int {

@@ -22,7 +22,8 @@ static CODE: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 extern "C" fn stand_still(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: what the kernel passes to a handler set with SA_SIGINFO.
-    let at = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_RIP as usize] } as usize;
+    let at =
+        unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_RIP as usize] } as usize;
     let [start, end] = [0, 1].map(|n: usize| CODE[n].load(Ordering::SeqCst));
     WITHIN.fetch_add(usize::from((start..end).contains(&at)), Ordering::SeqCst);
     STANDS.store(true, Ordering::SeqCst);
@@ -93,7 +94,11 @@ pub fn a_thread_that_stands_still_holds_up_nobody(host: &Host) {
                 host.serve(50, generation);
                 let (status, errno, user) = getpwnam(b"user1", &mut [0; 1024]);
                 assert_eq!((status, errno), (SUCCESS, -1), "round {round}");
-                assert_eq!(user.expect("is there").gecos, format!("generation {generation}"), "round {round}");
+                assert_eq!(
+                    user.expect("is there").gecos,
+                    format!("generation {generation}"),
+                    "round {round}"
+                );
                 assert!(mappings() <= MOST_MAPPINGS, "round {round}: {} mappings", mappings());
             }
             STAND.store(false, Ordering::SeqCst);

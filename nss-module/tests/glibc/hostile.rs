@@ -7,10 +7,9 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use hostward_accounts::{PROLOGUE, build};
 
-use crate::calls::{
-    self, SUCCESS, TRYAGAIN, UNAVAIL, getgrgid, getgrnam, getpwnam, getpwuid, getspnam,
-};
+use crate::calls::{self, SUCCESS, TRYAGAIN, UNAVAIL, getgrgid, getgrnam, getpwnam, getpwuid, getspnam};
 use crate::host::{Host, people};
+use crate::through;
 
 /// Whether nothing at all is answered: by the module, to each kind of question, and by glibc to who asks it.
 fn is_unavailable() -> bool {
@@ -34,11 +33,11 @@ fn is_unavailable() -> bool {
     let nothing = user.is_none() && groups.2.is_empty() && errno != libc::ERANGE;
     // glibc returns 0 for "no such entry" and an error for "cannot be told".
     let through_glibc = [
-        calls::glibc_getpwnam("user1").0,
-        calls::glibc_getpwuid(100_001).0,
-        calls::glibc_getgrnam("everyone").0,
-        calls::glibc_getgrgid(200_001).0,
-        calls::glibc_getspnam("user1").0,
+        through::getpwnam("user1").0,
+        through::getpwuid(100_001).0,
+        through::getgrnam("everyone").0,
+        through::getgrgid(200_001).0,
+        through::getspnam("user1").0,
     ];
     let unavailable = statuses.iter().filter(|status| **status == UNAVAIL).count();
     let errors = through_glibc.iter().filter(|code| **code != 0).count();

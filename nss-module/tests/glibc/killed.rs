@@ -91,7 +91,11 @@ pub fn a_writer_killed_between_any_two_system_calls(host: &Host) {
                     finish_interrupted(&host.path).expect("mends");
                     let in_place = in_place();
                     assert!(in_place == Some(generation) || in_place == after, "{change:?} {calls}");
-                    assert_eq!(served(), in_place, "{change:?} killed after {calls} calls, mended by a start");
+                    assert_eq!(
+                        served(),
+                        in_place,
+                        "{change:?} killed after {calls} calls, mended by a start"
+                    );
                 } else {
                     generation += 2;
                     replace(&host.path, &database(generation)).expect("replaces");

@@ -6,6 +6,7 @@ use crate::calls::{
     self, NOTFOUND, Passwd, SUCCESS, TRYAGAIN, getgrgid, getgrnam, getpwnam, getpwuid, getspnam,
 };
 use crate::host::{Host, descriptors};
+use crate::through;
 
 fn user3() -> Passwd {
     Passwd {
@@ -25,7 +26,7 @@ pub fn passwd_by_name_and_uid(host: &Host) {
     let mut buffer = [0; 1024];
     assert_eq!(getpwnam(b"user3", &mut buffer), (SUCCESS, -1, Some(user3())));
     assert_eq!(getpwuid(100_003, &mut buffer), (SUCCESS, -1, Some(user3())));
-    assert_eq!(calls::glibc_getpwnam("user3"), (0, Some(user3())));
+    assert_eq!(through::getpwnam("user3"), (0, Some(user3())));
     assert_eq!(descriptors(), before, "no descriptor is kept");
 }
 
@@ -67,7 +68,7 @@ pub fn who_is_not_there_is_not_found(host: &Host) {
         assert_eq!(getgrgid(id, &mut buffer), (NOTFOUND, libc::ENOENT, None));
     }
     assert_eq!(calls::initgroups("nobody", 1, &[1], 4, 0), (NOTFOUND, libc::ENOENT, vec![1], 4));
-    assert_eq!(calls::glibc_getpwnam("nobody"), (0, None));
+    assert_eq!(through::getpwnam("nobody"), (0, None));
 }
 
 /// Every length from nothing on, at every alignment: ERANGE below one threshold, the whole answer from there on. What the
@@ -141,10 +142,10 @@ pub fn members_are_aligned_in_any_buffer(host: &Host) {
 
 pub fn initgroups_through_glibc(host: &Host) {
     host.serve(10, 1);
-    assert_eq!(calls::glibc_getgrouplist("user2", 100_000), [100_000, 990, 200_001, 200_002]);
-    assert_eq!(calls::glibc_getgrouplist("user3", 100_000), [100_000, 990, 200_001]);
-    assert_eq!(calls::glibc_getgrouplist("user3", 990), [990, 200_001]);
-    assert_eq!(calls::glibc_getgrouplist("nobody", 7), [7]);
+    assert_eq!(through::getgrouplist("user2", 100_000), [100_000, 990, 200_001, 200_002]);
+    assert_eq!(through::getgrouplist("user3", 100_000), [100_000, 990, 200_001]);
+    assert_eq!(through::getgrouplist("user3", 990), [990, 200_001]);
+    assert_eq!(through::getgrouplist("nobody", 7), [7]);
 }
 
 pub fn initgroups_keeps_to_the_limit(host: &Host) {

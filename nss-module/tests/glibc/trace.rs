@@ -46,7 +46,8 @@ impl Traced {
                 return false;
             }
             // SAFETY: no memory is passed.
-            let went = unsafe { libc::ptrace(libc::PTRACE_SYSCALL, self.pid, null_mut::<u8>(), null_mut::<u8>()) };
+            let went =
+                unsafe { libc::ptrace(libc::PTRACE_SYSCALL, self.pid, null_mut::<u8>(), null_mut::<u8>()) };
             assert_eq!(went, 0, "goes on");
             let status = calls::wait(self.pid);
             if libc::WIFEXITED(status) {
