@@ -1,10 +1,14 @@
 //! A whole database of any accounts, then damaged in a few places: what is found has the key that was asked for, what is
-//! said not to be there is either absent from what was built or the index was hit, and nothing runs off.
+//! said not to be there is either absent from what was built or the index was hit, and nothing runs off. Whoever reads
+//! files back whole believes the checksum, so that it is made to match as well.
 #![no_main]
 
 use arbitrary::Arbitrary;
 use hostward_accounts::{Database, Group, Lookup, PROLOGUE, User, body, build};
 use libfuzzer_sys::fuzz_target;
+
+#[path = "account_records/checksum.rs"]
+mod checksum;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -41,6 +45,12 @@ fuzz_target!(|input: Input| {
         hit(&mut file, usize::from(*at), damage);
     }
     let _ = hostward_accounts::decode_all(&file);
+    if let Some(sum) = file.get(PROLOGUE..).filter(|body| body.len() >= 48).map(checksum::checksum) {
+        file[PROLOGUE + 40..PROLOGUE + 48].copy_from_slice(&sum.to_le_bytes());
+        if let Ok((users, groups)) = hostward_accounts::decode_all(&file) {
+            assert!(users.is_sorted_by(|a, b| a.uid < b.uid) && groups.is_sorted_by(|a, b| a.gid < b.gid));
+        }
+    }
     let Some(database) = body(&file).and_then(|body| Database::new(body).ok()) else { return };
     ask(&database, &users, &groups);
 });
