@@ -21,6 +21,8 @@ mod kernel;
 mod killed;
 #[path = "glibc/lookups.rs"]
 mod lookups;
+#[path = "glibc/parked.rs"]
+mod parked;
 #[path = "glibc/process.rs"]
 mod process;
 #[path = "glibc/replacing.rs"]
@@ -59,6 +61,10 @@ const SCENARIOS: &[Scenario] = &[
     ("threads_read_while_the_file_is_replaced", replacing::threads_read_while_the_file_is_replaced),
     ("eight_threads_and_a_replacement_every_10_ms", replacing::eight_threads_and_a_replacement_every_10_ms),
     ("a_thread_that_stands_still_holds_up_nobody", halted::a_thread_that_stands_still_holds_up_nobody),
+    (
+        "a_thread_that_stands_still_in_a_system_call_holds_up_nobody",
+        parked::a_thread_that_stands_still_in_a_system_call_holds_up_nobody,
+    ),
     ("forks_during_lookups_and_replacements", replacing::forks_during_lookups_and_replacements),
     (
         "a_child_keeps_no_mapping_for_threads_it_does_not_have",

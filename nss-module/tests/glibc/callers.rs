@@ -1,7 +1,6 @@
 //! Callers that glibc's manual does not think of.
 
-use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 
@@ -62,23 +61,28 @@ pub fn a_lookup_in_a_threads_destructor(host: &Host) {
 
 /// The cursor is the process's, as glibc has it: two threads share one enumeration and nobody is given out twice.
 pub fn two_threads_share_an_enumeration(host: &Host) {
-    const USERS: u32 = 2000;
+    // Enough that neither is through before the other has begun.
+    const USERS: u32 = 40_000;
     host.serve(USERS, 1);
     calls::rewind("setpwent");
-    let seen = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                let mut buffer = [0; 1024];
-                while let (SUCCESS, _, Some(user)) = calls::getpwent(&mut buffer) {
-                    seen.lock().expect("no panic").push(user.uid);
-                }
-            });
+    let together = Barrier::new(2);
+    let ask = || {
+        let (mut buffer, mut uids) = ([0; 1024], Vec::with_capacity(USERS as usize));
+        together.wait();
+        while let (SUCCESS, _, Some(user)) = calls::getpwent(&mut buffer) {
+            uids.push(user.uid);
         }
+        uids
+    };
+    let shares = thread::scope(|scope| {
+        let threads = [scope.spawn(ask), scope.spawn(ask)];
+        threads.map(|thread| thread.join().expect("no panic"))
     });
-    let seen = seen.into_inner().expect("no panic");
-    let distinct: BTreeSet<u32> = seen.iter().copied().collect();
-    assert_eq!((seen.len(), distinct.len()), (USERS as usize, USERS as usize));
+    println!("one got {}, the other {}", shares[0].len(), shares[1].len());
+    assert!(shares.iter().all(|share| !share.is_empty() && share.is_sorted()));
+    let mut seen = shares.concat();
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(100_000..100_000 + USERS), "everybody once");
 }
 
 pub fn names_of_every_byte(host: &Host) {

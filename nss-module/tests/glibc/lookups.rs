@@ -167,6 +167,7 @@ pub fn initgroups_keeps_to_the_limit(host: &Host) {
     assert_eq!(ask(&[1, 2], 2, 1), (SUCCESS, -1, vec![1, 2], 2));
     // The primary group and what is there already are not repeated, and take no room.
     assert_eq!(calls::initgroups("user2", 200_001, &[200_001], 4, 3).2, [200_001, 990, 200_002]);
+    assert_eq!(calls::initgroups("user2", 200_001, &[], 4, 2).2, [990, 200_002]);
     assert_eq!(ask(&[990, 5], 4, 4).2, [990, 5, 200_001, 200_002]);
 }
 

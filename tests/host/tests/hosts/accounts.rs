@@ -93,7 +93,8 @@ fn assert_usable(fixture: &Fixture<'_>) {
 #[track_caller]
 fn assert_environment_does_not_matter(fixture: &Fixture<'_>) {
     let ssh = fixture.ssh_as("alice");
-    ssh.run("echo evil >libnss_hostward.so.2; mkdir -p audit; echo evil >audit/evil.so").expect_success();
+    let set = ssh.run("echo evil >libnss_hostward.so.2; mkdir -p audit; echo evil >audit/evil.so");
+    assert!(set.success(), "{set}");
     // The trap works: a program that is not setuid falls into it.
     let trapped = ssh.run("LD_LIBRARY_PATH=$PWD getent passwd bob");
     assert!(!trapped.success() && trapped.stdout.is_empty(), "{trapped}");
@@ -110,7 +111,8 @@ fn assert_environment_does_not_matter(fixture: &Fixture<'_>) {
         let output = ssh.run(&format!("{hostile} sudo -n /usr/bin/id -u 2>/dev/null"));
         assert_eq!(output.stdout, "0\n", "{hostile}: {output}");
     }
-    ssh.run("test ! -e debug -a ! -e trace && rm -r libnss_hostward.so.2 audit").expect_success();
+    let left = ssh.run("test ! -e debug -a ! -e trace && rm -r libnss_hostward.so.2 audit");
+    assert!(left.success(), "{left}");
 }
 
 /// The whole way with both services running, and again with nothing of hostward running at all.
