@@ -60,7 +60,7 @@ fn accounts(input: &Input) -> Option<(Vec<User>, Vec<Group>)> {
         return None;
     }
     let user = |person: &Person| User {
-        name: format!("u{}", "x".repeat(usize::from(person.name % 31)) ),
+        name: format!("u{}", "x".repeat(usize::from(person.name % 31))),
         uid: 1000 + u32::from(person.uid),
         gid: 1 + u32::from(person.uid),
         gecos: "g".repeat(person.gecos.into()),

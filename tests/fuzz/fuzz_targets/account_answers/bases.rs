@@ -35,7 +35,8 @@ fn people(users: u32, groups: u32) -> Base {
         gid: 70_000 + n,
         members: (0..users).filter(|user| n > 0 && user % n == 0).collect(),
     };
-    let (users, groups): (Vec<User>, Vec<Group>) = ((0..users).map(user).collect(), (0..groups).map(group).collect());
+    let (users, groups): (Vec<User>, Vec<Group>) =
+        ((0..users).map(user).collect(), (0..groups).map(group).collect());
     let of_all = users.iter().map(|user| &user.name).chain(groups.iter().map(|group| &group.name));
     let nobody = [&b""[..], b"nobody", b"u", &[b'u'; 32], &[b'u'; 33]].map(Vec::from);
     let ids = users.iter().map(|user| user.uid).chain(groups.iter().map(|group| group.gid));

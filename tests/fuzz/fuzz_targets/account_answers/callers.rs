@@ -104,21 +104,18 @@ impl Query {
         // SAFETY: as glibc calls it.
         unsafe {
             match self.kind {
-                Kind::UserByName => self.passwd(user(&name), |r, b, l, e| {
-                    entry::_nss_hostward_getpwnam_r(by_name, r, b, l, e)
-                }),
-                Kind::UserById => self.passwd(user(&id), |r, b, l, e| {
-                    entry::_nss_hostward_getpwuid_r(of_id, r, b, l, e)
-                }),
-                Kind::Shadow => self.shadow(user(&name), |r, b, l, e| {
-                    entry::_nss_hostward_getspnam_r(by_name, r, b, l, e)
-                }),
-                Kind::GroupByName => self.group(group(&name), |r, b, l, e| {
-                    entry::_nss_hostward_getgrnam_r(by_name, r, b, l, e)
-                }),
-                Kind::GroupById => self.group(group(&id), |r, b, l, e| {
-                    entry::_nss_hostward_getgrgid_r(of_id, r, b, l, e)
-                }),
+                Kind::UserByName => self
+                    .passwd(user(&name), |r, b, l, e| entry::_nss_hostward_getpwnam_r(by_name, r, b, l, e)),
+                Kind::UserById => {
+                    self.passwd(user(&id), |r, b, l, e| entry::_nss_hostward_getpwuid_r(of_id, r, b, l, e))
+                }
+                Kind::Shadow => self
+                    .shadow(user(&name), |r, b, l, e| entry::_nss_hostward_getspnam_r(by_name, r, b, l, e)),
+                Kind::GroupByName => self
+                    .group(group(&name), |r, b, l, e| entry::_nss_hostward_getgrnam_r(by_name, r, b, l, e)),
+                Kind::GroupById => {
+                    self.group(group(&id), |r, b, l, e| entry::_nss_hostward_getgrgid_r(of_id, r, b, l, e))
+                }
                 Kind::Initgroups => self.initgroups(user(&name)),
                 Kind::AllUsers => {
                     entry::_nss_hostward_setpwent(0);
@@ -195,7 +192,8 @@ impl Query {
         call: impl FnOnce(*mut libc::spwd, *mut c_char, usize, *mut c_int) -> c_int,
     ) {
         let mut buffer = self.buffer();
-        let Some(got) = self.call(&mut buffer, &expected, |user: &User, _| user.strings[0].len() + 3, call) else {
+        let Some(got) = self.call(&mut buffer, &expected, |user: &User, _| user.strings[0].len() + 3, call)
+        else {
             return;
         };
         assert_eq!(buffer.text(got.sp_namp), self.name.as_bytes());

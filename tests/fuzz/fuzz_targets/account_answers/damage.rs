@@ -18,8 +18,7 @@ impl Input<'_> {
 }
 
 const HEADER: usize = 192;
-const EDGES: [u64; 10] =
-    [0, 1, 7, 8, 33, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 1 << 63, u64::MAX];
+const EDGES: [u64; 10] = [0, 1, 7, 8, 33, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 1 << 63, u64::MAX];
 
 /// Damages one place.
 pub(crate) fn hit(file: &mut Vec<u8>, input: &mut Input<'_>) {
