@@ -11,6 +11,7 @@ mod horizon;
 mod host;
 mod membership;
 mod people;
+mod subids;
 mod sudo;
 
 pub(crate) use grants::{GrantEntry, GrantState};

@@ -20,7 +20,7 @@ prop_compose! {
         home in "/[^:\\pC]{0,40}",
         shell in "/[a-z/]{0,20}",
     ) -> User {
-        User { name, uid, gid, gecos, home, shell, local_gids: Vec::new(), principals: Vec::new(), valid_until: 0 }
+        User { name, uid, gid, gecos, home, shell, ..User::default() }
     }
 }
 

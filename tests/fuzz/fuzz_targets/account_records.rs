@@ -69,6 +69,7 @@ fn accounts(input: &Input) -> Option<(Vec<User>, Vec<Group>)> {
         local_gids: person.gids.iter().take(40).map(|gid| 1 + u32::from(*gid)).collect(),
         principals: vec![format!("p{}", person.uid)],
         valid_until: person.valid_until.into(),
+        subids: Vec::new(),
     };
     let mut users: Vec<User> = input.users.iter().map(user).collect();
     users.sort_by_key(|user| user.uid);

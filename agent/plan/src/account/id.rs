@@ -71,6 +71,12 @@ impl<'a> IdRules<'a> {
         IdRules { allowed, subordinate: merged }
     }
 
+    /// A range of /etc/subuid or /etc/subgid that has one of these ids.
+    pub(crate) fn subordinate_among(&self, first: u32, last: u32) -> Option<IdRange> {
+        let next = self.subordinate.partition_point(|range| range.last < first);
+        self.subordinate.get(next).filter(|range| range.first <= last).copied()
+    }
+
     fn check(&self, id: u64, kind: Kind) -> Result<u32, Refusal> {
         let word = kind.word();
         let of = if kind == Kind::User { "uid" } else { "gid" };

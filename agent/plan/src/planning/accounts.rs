@@ -72,9 +72,11 @@ fn narrowed(present: &Accounts, desired: &Accounts) -> Accounts {
 fn common_user(old: &User, new: &User) -> User {
     let gids = new.local_gids.iter().filter(|gid| old.local_gids.contains(gid)).copied().collect();
     let principals = new.principals.iter().filter(|p| old.principals.contains(p)).cloned().collect();
+    let subids = new.subids.iter().filter(|range| old.subids.contains(range)).copied().collect();
     User {
         local_gids: gids,
         principals,
+        subids,
         valid_until: earlier(old.valid_until, new.valid_until),
         ..new.clone()
     }

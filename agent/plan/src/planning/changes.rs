@@ -185,6 +185,7 @@ fn user_loses(old: &User, new: &User) -> bool {
 fn user_gains(old: &User, new: &User) -> bool {
     !is_within(&new.local_gids, &old.local_gids)
         || !is_within(&new.principals, &old.principals)
+        || !is_within(&new.subids, &old.subids)
         || end(new) > end(old)
 }
 
@@ -210,6 +211,7 @@ fn user_change(old: &User, new: &User) -> String {
         ("shell", old.shell != new.shell),
         ("local groups", old.local_gids != new.local_gids),
         ("principals", old.principals != new.principals),
+        ("subordinate ids", old.subids != new.subids),
         ("end of validity", old.valid_until != new.valid_until),
     ];
     let differences =
