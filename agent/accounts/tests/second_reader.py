@@ -71,7 +71,7 @@ class Reader:
         self.sections = [struct.unpack_from("<QQ", self.body, at) for at in (112, 128)]
         for offset, size in self.sections:
             self.within(offset, size)
-        self.users, self.groups = struct.unpack_from("<II", self.body, 144)
+        self.users, self.groups, self.subids_at, self.subids_len = struct.unpack_from("<IIQQ", self.body, 144)
 
     def within(self, offset, size):
         need(offset % 8 == 0 and size % 8 == 0 and offset >= HEADER and offset + size <= len(self.body))
@@ -184,9 +184,37 @@ class Reader:
             entries.append(entry)
         return entries
 
+    def subids(self):
+        """Entries of uid, first id and count, in the order of the file; and numbers of entries in the order of ids."""
+        if self.subids_len == 0:
+            return [], []
+        need(self.subids_len % 16 == 0)
+        self.within(self.subids_at, self.subids_len)
+        section = self.body[self.subids_at:self.subids_at + self.subids_len]
+        entries = [entry[:3] for entry in struct.iter_unpack("<4I", section)]
+        numbers = [entry[3] for entry in struct.iter_unpack("<4I", section)]
+        return entries, numbers
 
-def write(users, groups, generation):
-    """The file, of entries as Reader.all gives them."""
+    def owner(self, number):
+        """Whose subordinate id this is; None for nobody's."""
+        entries, numbers = self.subids()
+        low, high = 0, len(numbers)
+        while low < high:
+            middle = (low + high) // 2
+            need(numbers[middle] < len(entries))
+            uid, first, count = entries[numbers[middle]]
+            need(count > 0 and first + count <= 1 << 32)
+            if first > number:
+                high = middle
+            elif first + count > number:
+                return uid
+            else:
+                low = middle + 1
+        return None
+
+
+def write(users, groups, subids, generation):
+    """The file, of entries as Reader.all and Reader.subids give them."""
     counts = [len(users), len(users), len(groups), len(groups)]
     homes = [-(-3 * max(1, count) // 2) for count in counts]
     starts, end = [], HEADER
@@ -207,6 +235,10 @@ def write(users, groups, generation):
         record = struct.pack("<IIIB3x", gid, len(lengths), len(names), len(name)) + name + b"\0*\0" + names + lengths
         records += record + bytes(-len(record) % 8)
     sections.append((end + sections[0][1], len(records) - sections[0][1]))
+    behind = len(records)
+    by_first = sorted(range(len(subids)), key=lambda number: subids[number][1])
+    for entry, number in zip(subids, by_first):
+        records += struct.pack("<4I", *entry, number)
     keys = [[user[2] for user in users], [user[0] for user in users], [group[1] for group in groups],
             [group[0] for group in groups]]
     for seed in range(1, 65):
@@ -214,10 +246,11 @@ def write(users, groups, generation):
         if slots is not None:
             break
     length = end + len(records)
-    header = struct.pack("<8sHHIQQQQ", MAGIC, 1, 0, 0, length, generation, seed, 0)
+    header = struct.pack("<8sHHIQQQQ", MAGIC, 1, 1 if subids else 0, 0, length, generation, seed, 0)
     header += b"".join(struct.pack("<QII", start, count, 0) for start, count in zip(starts, homes))
     header += b"".join(struct.pack("<QQ", *section) for section in sections)
-    header += struct.pack("<II", len(users), len(groups)) + bytes(40)
+    header += struct.pack("<II", len(users), len(groups))
+    header += (struct.pack("<QQ", end + behind, len(records) - behind) if subids else bytes(16)) + bytes(24)
     body = header + slots + records
     return bytes(PROLOGUE) + body[:40] + struct.pack("<Q", checksum(body)) + body[48:]
 
@@ -274,7 +307,13 @@ def describe(file):
     for group in groups:
         need(reader.group_by_name(group[1]) == reader.group_by_id(group[0]) == group)
         print(group_line(group))
-    print("written again:", "the same" if write(users, groups, reader.generation) == file else "other bytes")
+    subids, _ = reader.subids()
+    need(subids == sorted(subids))
+    for uid, first, count in subids:
+        need(reader.user_by_id(uid) is not None)
+        owners = [reader.owner(number) for number in (first, first + count - 1, first + count, first - 1)]
+        print(f"subids {uid} {first} {count} {['-' if owner is None else owner for owner in owners]}".replace("'", ""))
+    print("written again:", "the same" if write(users, groups, subids, reader.generation) == file else "other bytes")
 
 
 def answer(file, keys):

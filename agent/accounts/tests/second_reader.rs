@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hostward_accounts::{
-    Database, Group, GroupRecord, Lookup, PROLOGUE, User, UserRecord, body, build, decode_all,
+    Database, Group, GroupRecord, Lookup, PROLOGUE, SubidRange, Subids, User, UserRecord, body, build,
+    decode_all,
 };
 use tempfile::TempDir;
 
@@ -58,14 +59,23 @@ fn said<T>(lookup: Lookup<T>, line: impl Fn(&T) -> String) -> String {
 /// What the second reader says of a whole file, from ours.
 fn description(file: &[u8]) -> String {
     let (users, groups) = decode_all(file).expect("is whole");
-    let database = Database::new(body(file).expect("has a body")).expect("is a database");
-    let mut lines =
-        format!("generation {} version 1.0 {} {}\n", database.generation(), users.len(), groups.len());
+    let body = body(file).expect("has a body");
+    let database = Database::new(body).expect("is a database");
+    let subids = Subids::new(body).expect("are within the file");
+    let (generation, minor) = (database.generation(), body[10]);
+    let mut lines = format!("generation {generation} version 1.{minor} {} {}\n", users.len(), groups.len());
     for User { uid, .. } in &users {
         let _infallible = writeln!(lines, "{}", said(database.user_by_uid(*uid), user_line));
     }
     for Group { gid, .. } in &groups {
         let _infallible = writeln!(lines, "{}", said(database.group_by_gid(*gid), group_line));
+    }
+    for (uid, range) in users.iter().flat_map(|user| subids.of(user.uid).map(|range| (user.uid, range))) {
+        let SubidRange { start, count } = range;
+        let last = start + (count - 1);
+        let owners = [start, last, last + 1, start - 1].map(|id| said(subids.owner(id), u32::to_string));
+        let owners = owners.join(", ").replace("absent", "-");
+        let _infallible = writeln!(lines, "subids {uid} {start} {count} [{owners}]");
     }
     lines + "written again: the same\n"
 }
@@ -82,6 +92,10 @@ fn crowd() -> Vec<u8> {
         local_gids: (0..n % 5).map(|gid| 20 + gid).collect(),
         principals: (0..n % 3).map(|p| format!("{n}@{p}")).collect(),
         valid_until: u64::from(n % 2) << (n % 60),
+        // Some next to one another, and not in the order of the uids.
+        subids: (0..n % 3)
+            .map(|range| SubidRange { start: 600_000_000 - n * 2000 + range * 1000, count: 1000 - n % 2 })
+            .collect(),
     };
     let group = |n: u32| Group {
         name: format!("group{n}"),

@@ -29,6 +29,7 @@ fn people(users: u32, groups: u32) -> Base {
         local_gids: (0..n % 4).map(|gid| 27 + gid).collect(),
         principals: (0..n % 3).map(|p| format!("p{p}")).collect(),
         valid_until: u64::from(n % 2) * 1_900_000_000,
+        subids: Vec::new(),
     };
     let group = |n: u32| Group {
         name: format!("{}{n}", "g".repeat(1 + (n as usize * 11) % 30)),
