@@ -6,7 +6,7 @@ mod team;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hostward_accounts::{
-    BuildError, Database, Group, Lookup, SubidRange, Subids, User, body, build, decode_all,
+    BuildError, Database, Group, Lookup, PROLOGUE, SubidRange, Subids, User, body, build, decode_all,
 };
 use proptest::prelude::*;
 
@@ -165,6 +165,32 @@ fn many_names_that_differ_little_are_all_found() {
     }
     let Lookup::Found(everyone) = database.group_by_gid(7) else { panic!("no group") };
     assert_eq!(everyone.members().filter(Option::is_some).count(), 20_000);
+}
+
+/// The longest run of slots that there may be: 64 keys with one home, which no seed of the writer's would leave.
+#[test]
+fn a_key_is_found_in_the_last_slot_that_it_may_be_in() {
+    const KEYS: u32 = 64;
+    let user = |n: u32| User { name: format!("user{n}"), uid: 100_000 + n, gid: 100, ..User::default() };
+    let mut file = build(&(0..KEYS).map(user).collect::<Vec<_>>(), &[], 1).expect("builds");
+    for index in [PROLOGUE + 48, PROLOGUE + 64] {
+        let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four"));
+        let (start, slots) = (PROLOGUE + word(index) as usize, word(index + 8) as usize + 64);
+        let table = &mut file[start..start + slots * 8];
+        let mut used: Vec<u8> =
+            table.chunks(8).filter(|slot| *slot != [0xff; 8]).flatten().copied().collect();
+        used.resize(table.len(), 0xff);
+        table.copy_from_slice(&used);
+        file[index + 8..index + 12].copy_from_slice(&1_u32.to_le_bytes());
+    }
+    let database = Database::new(body(&file).expect("has a body")).expect("is a database");
+    for n in 0..KEYS {
+        assert!(matches!(database.user_by_uid(100_000 + n), Lookup::Found(_)), "{n}");
+        assert!(matches!(database.user_by_name(format!("user{n}").as_bytes()), Lookup::Found(_)), "{n}");
+    }
+    for absent in 0..1000 {
+        assert!(matches!(database.user_by_uid(absent), Lookup::NotFound), "{absent}");
+    }
 }
 
 #[test]
