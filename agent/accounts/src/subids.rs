@@ -53,7 +53,7 @@ impl<'a> Subids<'a> {
     pub fn of(self, uid: u32) -> impl Iterator<Item = SubidRange> + use<'a> {
         let first = self.entries.partition_point(|entry| owner(entry) < Some(uid));
         let own = self.entries.get(first..).unwrap_or_default().iter();
-        own.take_while(move |entry| owner(*entry) == Some(uid)).filter_map(sound)
+        own.take_while(move |entry| owner(entry) == Some(uid)).filter_map(sound)
     }
 
     /// The uid of the user whose subordinate id this is.
