@@ -29,6 +29,7 @@ DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY)
 APT_PACKAGES := binutils build-essential ca-certificates cmake dpkg-dev e2fsprogs git iproute2 lintian mmdebstrap \
 	openssh-client openssh-server procps python3-venv shellcheck sudo systemd-container util-linux
 PROGRAMS := hostward hostward-agent hostward-apply hostward-principals
+LIBRARIES := $(BUILT)/nss/libnss_hostward.so $(BUILT)/nss/libsubid_hostward.so
 MAINTAINER_SCRIPTS := $(addprefix packaging/debian/,preinst postinst prerm postrm)
 SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-glibc packaging/check-apply .ci/run \
 	tests/lab/src/lab/cleanup.sh tests/lab/src/host/start.sh tests/lab/src/image/build.sh tests/lab/src/image/finish.sh
@@ -73,13 +74,13 @@ programs: apt $(PYTHON)/done
 	PATH="$$PWD/$(PYTHON)/bin:$$PATH" cargo zigbuild --locked --release --target $(TRIPLE).$(GLIBC) \
 	    $(PROGRAMS:%=--package %)
 	PATH="$$PWD/$(PYTHON)/bin:$$PATH" cargo zigbuild --locked --profile nss --target $(TRIPLE).$(GLIBC) \
-	    --package nss-hostward
-	sh nss-module/check-library.sh $(BUILT)/nss/libnss_hostward.so
-	packaging/check-glibc $(GLIBC) $(PROGRAMS:%=$(BUILT)/release/%) $(BUILT)/nss/libnss_hostward.so
+	    --package nss-hostward --package subid-hostward
+	for library in $(LIBRARIES); do sh nss-module/check-library.sh $$library || exit; done
+	packaging/check-glibc $(GLIBC) $(PROGRAMS:%=$(BUILT)/release/%) $(LIBRARIES)
 	packaging/check-apply $(BUILT)/release/hostward-apply
 
 package: programs
-	packaging/build-deb $(BUILT)/release $(BUILT)/nss/libnss_hostward.so target/package
+	packaging/build-deb $(BUILT)/release $(BUILT)/nss target/package
 
 backend: apt
 	cargo build --locked --package hostward-mock-backend

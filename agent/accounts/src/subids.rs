@@ -49,6 +49,12 @@ impl<'a> Subids<'a> {
         (start.is_multiple_of(UNIT) && start >= HEADER && rest.is_empty()).then_some(Self { entries })
     }
 
+    /// Whether nobody has any.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The ranges of the user with this uid, in ascending order. Damaged ones are left out.
     pub fn of(self, uid: u32) -> impl Iterator<Item = SubidRange> + use<'a> {
         let first = self.entries.partition_point(|entry| owner(entry) < Some(uid));

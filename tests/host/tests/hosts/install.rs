@@ -26,6 +26,7 @@ const ALWAYS: &[(&str, &str)] = &[
     ("/usr/lib/hostward/hostward-apply", "regular file 755 root:root"),
     ("/usr/lib/hostward/hostward-principals", "regular file 755 root:root"),
     ("/usr/lib/x86_64-linux-gnu/libnss_hostward.so.2", "regular file 644 root:root"),
+    ("/usr/lib/x86_64-linux-gnu/libsubid_hostward.so", "regular file 644 root:root"),
     ("/var/lib/hostward", "directory 755 root:root"),
     ("/var/lib/hostward-agent", "directory 700 hostward:hostward"),
     ("/var/lib/misc", "directory 755 root:root"),

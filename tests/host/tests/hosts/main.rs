@@ -11,4 +11,5 @@ mod leaving;
 mod policy;
 mod privileges;
 mod sshd;
+mod subordinate_ids;
 mod sudo;
