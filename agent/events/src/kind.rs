@@ -100,11 +100,11 @@ kinds! {
     /// One differs.
     AccountChanged = "account.changed", ACCOUNT_CHANGE, 99 "Change", Own;
     /// A managed group is new on the host.
-    GroupAdded = "group.added", GROUP_MANAGEMENT, 6 "Create", Own;
+    GroupAdded = "group.added", ENTITY_MANAGEMENT, 1 "Create", Own;
     /// One is gone.
-    GroupRemoved = "group.removed", GROUP_MANAGEMENT, 5 "Delete", Own;
+    GroupRemoved = "group.removed", ENTITY_MANAGEMENT, 4 "Delete", Own;
     /// One has other members, or another name.
-    GroupChanged = "group.changed", GROUP_MANAGEMENT, 99 "Change", Own;
+    GroupChanged = "group.changed", ENTITY_MANAGEMENT, 3 "Update", Own;
     /// The account database was replaced or removed, or could not be.
     AccountsChanged = "accounts.changed", ENTITY_MANAGEMENT, 3 "Update", Own;
     /// Somebody has a grant on this host.

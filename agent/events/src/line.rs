@@ -100,6 +100,9 @@ pub(crate) fn line(event: &Event, origin: &Origin, place: &Place, run: &str) -> 
 fn complete(data: &mut Map<String, Value>, event: &Event, origin: &Origin, sequence: u64, id: &str) {
     data.insert("time".into(), event.time().timestamp_millis().into());
     data.insert("device".into(), origin.device());
+    if event.kind().mapping().class == ocsf::AUTHENTICATION {
+        data.insert("dst_endpoint".into(), origin.endpoint());
+    }
     data.insert(
         "metadata".into(),
         json!({

@@ -44,7 +44,6 @@ pub(crate) const ACCOUNT_CHANGE: Class = class(3001, "Account Change", IDENTITY)
 pub(crate) const AUTHENTICATION: Class = class(3002, "Authentication", IDENTITY);
 pub(crate) const ENTITY_MANAGEMENT: Class = class(3004, "Entity Management", IDENTITY);
 pub(crate) const USER_ACCESS: Class = class(3005, "User Access Management", IDENTITY);
-pub(crate) const GROUP_MANAGEMENT: Class = class(3006, "Group Management", IDENTITY);
 pub(crate) const CONFIG_STATE_CHANGE: Class = class(5019, "Device Config State Change", DISCOVERY);
 pub(crate) const APPLICATION_LIFECYCLE: Class = class(6002, "Application Lifecycle", APPLICATION);
 

@@ -31,6 +31,14 @@ impl Origin {
         }
         device
     }
+
+    /// The host as that which somebody logs in to.
+    pub(crate) fn endpoint(&self) -> Value {
+        match &self.host_id {
+            Some(id) => json!({ "hostname": self.hostname, "uid": id }),
+            None => json!({ "hostname": self.hostname }),
+        }
+    }
 }
 
 /// Percent-encoded but for the unreserved characters of RFC 3986.

@@ -235,7 +235,7 @@ fn account(at: DateTime<Utc>, change: &AccountChange) -> Event {
     let event = Event::new(kind, at, severity, name, &change.to_string()).outcome(Status::Success, None);
     let event = match entry {
         Entry::User => event.with("user", user(name, *id)),
-        Entry::Group => event.with("group", group(name, *id)),
+        Entry::Group => event.with("entity", group(name, *id)),
     };
     if detail.is_empty() { event } else { event.unmapped("detail", ocsf::text(detail)) }
 }
