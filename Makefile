@@ -25,6 +25,7 @@ TOOLS := target/tools
 BUILT := target/$(TRIPLE)
 PYTHON := $(TOOLS)/python-zig$(ZIG)-zigbuild$(CARGO_ZIGBUILD)
 DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY)
+OCSF := $(TOOLS)/python-ocsf
 
 APT_PACKAGES := binutils build-essential ca-certificates cmake dpkg-dev e2fsprogs git iproute2 lintian mmdebstrap \
 	openssh-client openssh-server procps python3-venv shellcheck sudo systemd-container util-linux
@@ -34,13 +35,13 @@ MAINTAINER_SCRIPTS := $(addprefix packaging/debian/,preinst postinst prerm postr
 SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-glibc packaging/check-apply .ci/run \
 	tests/lab/src/lab/cleanup.sh tests/lab/src/host/start.sh tests/lab/src/image/build.sh tests/lab/src/image/finish.sh
 
-.PHONY: all fuzz sanitize demo lab lab-down test check bench package programs backend images setup apt clean-lab
+.PHONY: all ocsf fuzz sanitize demo lab lab-down test check bench package programs backend images setup apt clean-lab
 
 all: package
 
 # --- tools -------------------------------------------------------------------------------------------------------
 
-setup: apt $(PYTHON)/done $(DENY)/done
+setup: apt $(PYTHON)/done $(DENY)/done $(OCSF)/done
 
 apt:
 	@missing=$$(for package in $(APT_PACKAGES); do \
@@ -66,6 +67,15 @@ $(DENY)/done:
 	else \
 	    cargo install --locked --quiet --root $(DENY) cargo-deny@$(CARGO_DENY); \
 	fi
+	touch $@
+
+# The schema of events, and programs that hold events against it.
+ocsf: $(OCSF)/done
+
+$(OCSF)/done: agent/events/tests/ocsf/requirements.txt | apt
+	rm -rf $(OCSF)
+	python3 -m venv $(OCSF)
+	$(OCSF)/bin/pip install --quiet --no-deps --requirement $<
 	touch $@
 
 # --- building ----------------------------------------------------------------------------------------------------
@@ -107,7 +117,7 @@ check: setup programs
 HOST_TESTS := --package hostward-lab --package hostward-package-tests --package hostward-host-tests
 
 test: export HOSTWARD_MOCK_BACKEND = $(CURDIR)/target/debug/hostward-mock-backend
-test: package backend images
+test: package backend images $(OCSF)/done
 	cargo test --locked --workspace $(patsubst --package,--exclude,$(HOST_TESTS))
 	cargo test --locked $(HOST_TESTS) -- --test-threads=4
 

@@ -187,7 +187,11 @@ impl Execution<'_> {
         if matches!(result, Outcome::Failed(_)) && step.direction == Direction::Narrow {
             self.failed_narrowing.get_or_insert(step.step.to_string());
         }
-        self.executed.steps.push(StepOutcome { step: step.step.to_string(), outcome: result });
+        self.executed.steps.push(StepOutcome {
+            step: step.step.to_string(),
+            about: step.step.about(),
+            outcome: result,
+        });
     }
 
     /// A session may have begun between observation and the step that took the login away.

@@ -5,10 +5,12 @@
 
 mod accounts;
 mod duration;
+mod events;
 mod load;
 
 pub use accounts::{Accounts, IdRange};
 pub use duration::Seconds;
+pub use events::{Events, Size};
 pub use load::{LoadError, load, parse};
 
 use std::collections::BTreeMap;
@@ -41,6 +43,8 @@ pub struct Config {
     pub policy: Policy,
     /// How the repository is polled.
     pub tuf: Tuf,
+    /// How much of what happened is kept.
+    pub events: Events,
 }
 
 /// `[backend]`

@@ -38,6 +38,11 @@ pub fn collect(config: &Config, machine: &str) -> HostInfo {
     }
 }
 
+/// What the host calls itself.
+pub fn hostname() -> String {
+    uname().0
+}
+
 fn uname() -> (String, String) {
     match nix::sys::utsname::uname() {
         Ok(names) => {

@@ -161,7 +161,7 @@ impl Engine {
             };
             engine.background.with(|state| {
                 state.homes.remove(&fate.uid);
-                state.outcomes.push(StepOutcome { step, outcome });
+                state.outcomes.push(StepOutcome { step, about: fate.about(), outcome });
             });
         });
     }

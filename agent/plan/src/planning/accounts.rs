@@ -34,7 +34,8 @@ pub(super) fn replace(desired: &Accounts, database: &DatabaseFact, steps: &mut S
 
 fn step(difference: Difference, to: Accounts) -> (Step, String) {
     let detail = difference.summary();
-    (Step::ReplaceAccounts { accounts: to, changes: difference.into_changes() }, detail)
+    let (changes, more) = difference.into_changes();
+    (Step::ReplaceAccounts { accounts: to, changes, more }, detail)
 }
 
 /// What both give: users who are in both, with their new attributes, and of groups, principals and times what both have.

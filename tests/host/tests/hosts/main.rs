@@ -5,6 +5,7 @@ mod accounts;
 mod command_line;
 mod drift;
 mod enrollment;
+mod events;
 mod faults;
 mod install;
 mod leaving;
