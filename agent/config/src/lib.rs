@@ -6,10 +6,12 @@
 mod accounts;
 mod duration;
 mod load;
+mod step_ca;
 
 pub use accounts::{Accounts, IdRange};
 pub use duration::Seconds;
 pub use load::{LoadError, load, parse};
+pub use step_ca::{Account, CaUrl, Fingerprint, Service, StepCa};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -41,6 +43,8 @@ pub struct Config {
     pub policy: Policy,
     /// How the repository is polled.
     pub tuf: Tuf,
+    /// step-ca as issuer of certificates for service accounts, in place of the backend. Needs no enrollment.
+    pub step_ca: Option<StepCa>,
 }
 
 /// `[backend]`
