@@ -179,7 +179,7 @@ impl StepCaError {
     /// Whether what was remembered of the CA may be why: it is worth asking it anew.
     pub(crate) fn may_be_stale(&self) -> bool {
         match self {
-            StepCaError::Fault(fault) => fault.is_tls(),
+            StepCaError::Fault(fault) => fault.may_be_stale(),
             StepCaError::Unauthorized { .. } | StepCaError::SshNotEnabled { .. } => true,
             _ => false,
         }

@@ -100,10 +100,14 @@ impl Fault {
         Fault::Timeout { url: url.to_string(), seconds: patience.as_secs() }
     }
 
-    /// Whether another TLS client may fare better: the certificates that this one believes may be the wrong ones.
-    pub(crate) fn is_tls(&self) -> bool {
-        use Fault::{CertificateTime, Tls, UnknownIssuer, WrongName};
-        matches!(self, UnknownIssuer { .. } | CertificateTime { .. } | WrongName { .. } | Tls { .. })
+    /// Whether a new client may fare better: this one believes other certificates, or kept a connection that the CA,
+    /// started again since, knows nothing of.
+    pub(crate) fn may_be_stale(&self) -> bool {
+        use Fault::{BrokenOff, CertificateTime, Tls, UnknownIssuer, WrongName};
+        matches!(
+            self,
+            BrokenOff { .. } | UnknownIssuer { .. } | CertificateTime { .. } | WrongName { .. } | Tls { .. }
+        )
     }
 
     /// A stable code, and what to do.

@@ -55,6 +55,3 @@ fn fixed(mut bytes: &[u8], len: usize) -> Option<Vec<u8>> {
     }
     bytes.is_empty().then_some(fixed)
 }
-
-#[cfg(test)]
-mod tests;

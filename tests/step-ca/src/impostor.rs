@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -65,6 +67,14 @@ impl Impostor {
             }
         });
         Impostor { url, root, task }
+    }
+}
+
+impl Impostor {
+    /// SHA-256 of its own root, hex.
+    pub fn fingerprint(&self) -> String {
+        let der = CertificateDer::from_pem_slice(self.root.as_bytes()).expect("a certificate");
+        digest(&SHA256, &der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
