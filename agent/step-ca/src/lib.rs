@@ -195,21 +195,3 @@ impl StepCa {
         *self.provisioner.lock().await = None;
     }
 }
-
-/// What reads bytes that a CA chose, for tests/fuzz.
-#[doc(hidden)]
-pub mod fuzzing {
-    /// A JWE. One that the header makes expensive is left out: what is tried is the reading.
-    pub fn open(jwe: &str) {
-        if jwe.len() < 4096 {
-            let _ = crate::jwe::open(jwe, b"password");
-        }
-    }
-
-    /// A JWK; one that is a key signs.
-    pub fn read(jwk: &[u8]) {
-        if let Ok(key) = crate::jwk::SigningKey::from_jwk(jwk) {
-            assert!(key.sign(b"message").is_some());
-        }
-    }
-}
