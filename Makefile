@@ -29,13 +29,16 @@ OCSF := $(TOOLS)/python-ocsf
 
 APT_PACKAGES := binutils build-essential ca-certificates cmake dpkg-dev e2fsprogs git iproute2 lintian mmdebstrap \
 	openssh-client openssh-server procps python3-venv shellcheck sudo systemd-container util-linux
+# What the step-ca of the tests is built from.
+STEP_CA_PACKAGES := golang-go golang-github-smallstep-certificates-dev
 PROGRAMS := hostward hostward-agent hostward-apply hostward-principals
 LIBRARIES := $(BUILT)/nss/libnss_hostward.so $(BUILT)/nss/libsubid_hostward.so
 MAINTAINER_SCRIPTS := $(addprefix packaging/debian/,preinst postinst prerm postrm)
 SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-glibc packaging/check-apply .ci/run \
 	tests/lab/src/lab/cleanup.sh tests/lab/src/host/start.sh tests/lab/src/image/build.sh tests/lab/src/image/finish.sh
 
-.PHONY: all ocsf fuzz sanitize demo lab lab-down test check bench package programs backend images setup apt clean-lab
+.PHONY: all ocsf fuzz sanitize demo lab lab-down test check bench package programs backend images setup apt apt-step-ca step-ca \
+	clean-lab
 
 all: package
 
@@ -43,8 +46,11 @@ all: package
 
 setup: apt $(PYTHON)/done $(DENY)/done $(OCSF)/done
 
-apt:
-	@missing=$$(for package in $(APT_PACKAGES); do \
+apt: PACKAGES = $(APT_PACKAGES)
+apt-step-ca: PACKAGES = $(STEP_CA_PACKAGES)
+apt-step-ca: apt
+apt apt-step-ca:
+	@missing=$$(for package in $(PACKAGES); do \
 	    dpkg-query --show --showformat='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || echo $$package; \
 	done); \
 	if [ -n "$$missing" ]; then \
@@ -95,6 +101,18 @@ package: programs
 backend: apt
 	cargo build --locked --package hostward-mock-backend
 
+# A real step-ca, built once for each state of its source: it takes a minute.
+STEP_CA_SOURCE := tests/step-ca/ca/main.go
+STEP_CA = $(TOOLS)/step-ca-$(shell sha256sum $(STEP_CA_SOURCE) | cut -c1-16)
+
+step-ca: apt-step-ca
+	if [ ! -x $(STEP_CA)/step-ca ]; then \
+	    GO111MODULE=off GOFLAGS= GOPATH=/usr/share/gocode GOCACHE=$(CURDIR)/target/go-build \
+	        go build -o $(STEP_CA)/step-ca.new $(STEP_CA_SOURCE); \
+	    mv $(STEP_CA)/step-ca.new $(STEP_CA)/step-ca; \
+	fi
+	ln -sfn $(notdir $(STEP_CA)) $(TOOLS)/step-ca
+
 images: apt
 	cargo run --locked --quiet --package hostward-lab --bin lab -- images
 
@@ -117,7 +135,8 @@ check: setup programs
 HOST_TESTS := --package hostward-lab --package hostward-package-tests --package hostward-host-tests
 
 test: export HOSTWARD_MOCK_BACKEND = $(CURDIR)/target/debug/hostward-mock-backend
-test: package backend images $(OCSF)/done
+test: export HOSTWARD_STEP_CA = $(CURDIR)/$(TOOLS)/step-ca/step-ca
+test: package backend step-ca images $(OCSF)/done
 	cargo test --locked --workspace $(patsubst --package,--exclude,$(HOST_TESTS))
 	cargo test --locked $(HOST_TESTS) -- --test-threads=4
 

@@ -7,11 +7,13 @@ mod accounts;
 mod duration;
 mod events;
 mod load;
+mod step_ca;
 
 pub use accounts::{Accounts, IdRange};
 pub use duration::Seconds;
 pub use events::{Events, Size};
 pub use load::{LoadError, load, parse};
+pub use step_ca::{Account, CaUrl, Fingerprint, Service, StepCa};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,6 +47,8 @@ pub struct Config {
     pub tuf: Tuf,
     /// How much of what happened is kept.
     pub events: Events,
+    /// step-ca as issuer of certificates for service accounts, in place of the backend. Needs no enrollment.
+    pub step_ca: Option<StepCa>,
 }
 
 /// `[backend]`
