@@ -5,14 +5,18 @@
 
 mod accounts;
 mod duration;
+mod events;
 mod load;
 mod name;
 pub mod sshd_config;
+mod step_ca;
 
 pub use accounts::{Accounts, IdRange};
 pub use duration::Seconds;
+pub use events::{Events, Size};
 pub use load::{LoadError, load, parse};
 pub use name::fully_qualified;
+pub use step_ca::{Account, CaUrl, Fingerprint, Service, StepCa};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,6 +48,10 @@ pub struct Config {
     pub policy: Policy,
     /// How the repository is polled.
     pub tuf: Tuf,
+    /// How much of what happened is kept.
+    pub events: Events,
+    /// step-ca as issuer of certificates for service accounts, in place of the backend. Needs no enrollment.
+    pub step_ca: Option<StepCa>,
 }
 
 /// `[backend]`

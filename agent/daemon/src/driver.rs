@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::control::Asked;
 use crate::disk;
 use crate::enrollment::{Ended, Enroller, disk_finding};
+use crate::events::Events;
 use crate::host_certificates::{self, HostCertificates};
 use crate::identity::{self, Identity, Standing};
 use crate::job::Job;
@@ -58,6 +59,7 @@ pub struct Agent {
     machine: String,
     clock: Arc<Clock>,
     board: Board,
+    events: Arc<Events>,
     earlier: Option<AgentStatus>,
     root: Root,
     api: Api,
@@ -90,7 +92,12 @@ enum View {
 
 impl Agent {
     /// The agent as it finds itself.
-    pub fn new(options: Arc<Options>, config: Config, machine: String) -> Result<Self, disk::DiskError> {
+    pub fn new(
+        options: Arc<Options>,
+        config: Config,
+        machine: String,
+        events: Arc<Events>,
+    ) -> Result<Self, disk::DiskError> {
         let clock = Arc::new(Clock::default());
         let (board, earlier) = Board::open(options.status(), clock.now());
         let standing = identity::load(&options.identity(), &machine)
@@ -104,6 +111,7 @@ impl Agent {
             machine,
             clock,
             board,
+            events,
             earlier,
             api,
             standing: Standing::Nobody,
@@ -233,6 +241,7 @@ impl Agent {
             }
             Ended::Unusable(finding) => {
                 log::error!("{}: {}; {}", finding.subject, finding.message, finding.mend);
+                self.events.enrollment_refused(&finding);
                 self.view = View::Unusable(self.final_(finding));
                 self.errand.done(now);
             }
@@ -249,6 +258,7 @@ impl Agent {
                     identity.enrollment.url
                 );
                 self.view = View::Idle;
+                self.events.enrolled(&identity.enrollment);
                 self.board.contact(self.clock.now(), None);
                 // The policy is put before root anew, for the report that the backend does not have of this host yet.
                 if let Err(error) = disk::remove(&self.options.accepted()) {
@@ -264,6 +274,7 @@ impl Agent {
             }
             Ended::Refused(reason) => {
                 log::error!("enrollment refused: {}; {}", reason.message, reason.mend);
+                self.events.enrollment_refused(&reason);
                 self.view = View::Refused(self.final_(reason.clone()));
                 let outcome = EnrollmentOutcome::Refused { reason };
                 self.errand.then(Step::Finish(outcome), now);
@@ -285,6 +296,7 @@ impl Agent {
                 self.problems.policy(problem);
             }
             policy::News::Report(report) => {
+                self.events.reported(&report);
                 if let Some(reporting) = &mut self.reporting {
                     reporting.deliver(&report, now);
                 }
@@ -304,6 +316,7 @@ impl Agent {
                 self.problems.report(Some((finding, Some(at))));
             }
             reporting::News::Heard(report) => {
+                self.events.reported(&report);
                 if let Some(follower) = &mut self.follower {
                     follower.heard(&report, now);
                 }
@@ -395,6 +408,7 @@ impl Agent {
         log::info!("read `{}` again", self.options.config().display());
         let http = Arc::new(Http::new(config.backend.clone()));
         self.api = Api::new(http, self.clock.clone());
+        self.events.set_limits(&config.events);
         self.config = config;
         if !self.leaving.is_running() {
             self.errand.look(now, self.token.is_running());
@@ -405,6 +419,7 @@ impl Agent {
     /// Takes up what goes with being enrolled, or not.
     fn stand(&mut self, standing: Standing, now: Instant) {
         self.standing = standing;
+        self.events.stand(&self.standing);
         self.follower = None;
         self.reporting = None;
         self.certificates = None;

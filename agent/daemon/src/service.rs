@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::control::{Asked, Control};
 use crate::disk;
 use crate::driver::{Agent, Signals};
+use crate::events::Events;
 use crate::machine::machine;
 use crate::paths::Options;
 use crate::watch::{Place, Watch};
@@ -30,7 +31,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     disk::private_dir(&options.state)?;
     let asked = control(&options)?;
     let watch = Watch::start(watched(&options))?;
-    let agent = Agent::new(options, config, machine)?;
+    let events = Arc::new(Events::start(&options, &config)?);
+    let agent = Agent::new(options, config, machine, events.clone())?;
+    events.started();
     let signals = Signals { asked, watch, hang_up, watchdog: sd_notify::watchdog_enabled() };
 
     // Nothing was asked of the network yet: a backend that does not answer must not hold up a boot.
@@ -42,6 +45,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     // Whatever was under way is dropped: every file is replaced in one step, every request may be repeated.
     notify(NotifyState::Stopping);
+    events.stopped();
     Ok(())
 }
 

@@ -18,6 +18,6 @@ mod wait;
 
 pub use agent::Agent;
 pub use backend::Backend;
-pub use host::Host;
+pub use host::{BOOT, Host};
 pub use root::{Admission, Root};
 pub use wait::{PATIENCE, until, within};
