@@ -341,7 +341,7 @@ impl Agent {
                 self.board.contact(self.clock.now(), None);
                 self.problems.certificates(None);
                 if let Some(reporting) = &mut self.reporting {
-                    reporting.ask_root(now);
+                    reporting.ask_root(now, self.clock.now());
                 }
             }
             host_certificates::News::None => self.problems.certificates(None),

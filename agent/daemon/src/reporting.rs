@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use hostward_protocol::api::HostInfo;
 use hostward_protocol::local::HostStatus;
 use hostward_protocol::problem::Code;
@@ -42,8 +43,8 @@ pub struct Reporting {
     failures: Backoff,
     job: Job<Event>,
     asking: bool,
-    /// Something is before root that it has not looked at.
-    unseen: bool,
+    /// When something was put before root that it may not have looked at.
+    unseen: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone)]
@@ -129,7 +130,7 @@ impl Reporting {
             failures: Backoff::backend(),
             job: Job::default(),
             asking: false,
-            unseen: false,
+            unseen: None,
         };
         reporting.host_is_told = told.is_some_and(|told| told == reporting.told());
         reporting
@@ -183,14 +184,14 @@ impl Reporting {
             });
         } else if free && self.options.inbox().join(TIMESTAMP).exists() {
             self.asking = true;
-            self.unseen = false;
+            self.unseen = None;
             self.asked_at = Some(now);
             self.ask_at = now + jittered(INTERVAL, random::fraction());
             let root = self.root.clone();
             self.job.start(async move { Event::Asked(root.admit().await) });
         } else {
             // Something is before root whose report will do, or there is no policy yet.
-            let soon = self.unseen && !free;
+            let soon = self.unseen.is_some() && !free;
             self.ask_at = now + if soon { Duration::from_secs(1) } else { SPACING };
         }
     }
@@ -198,8 +199,10 @@ impl Reporting {
     /// Root made a report: it goes to the backend.
     pub fn deliver(&mut self, report: &Report, now: Instant) {
         self.told_of.deliver(report, crate::policy::host_status(&self.options.host_status));
-        // Root may have looked before the last of it was there.
-        let ask_in = if self.unseen { Duration::ZERO } else { jittered(INTERVAL, random::fraction()) };
+        // A pass that began before may have looked before it was there.
+        self.unseen = self.unseen.filter(|put| report.at < *put);
+        let ask_in =
+            if self.unseen.is_some() { Duration::ZERO } else { jittered(INTERVAL, random::fraction()) };
         self.ask_at = now + ask_in;
         self.waiting = Some(Waiting { report: Arc::new(report.clone()), idempotency_key: random::id() });
         if self.failures.is_fresh() {
@@ -278,8 +281,8 @@ impl Reporting {
     }
 
     /// Something in the inbox is new that is no part of the policy: root's next report is wanted now.
-    pub fn ask_root(&mut self, now: Instant) {
-        self.unseen = true;
+    pub fn ask_root(&mut self, now: Instant, wall: DateTime<Utc>) {
+        self.unseen = Some(wall);
         self.ask_at = now;
     }
 
@@ -304,7 +307,7 @@ impl Reporting {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, TimeDelta, Utc};
+    use chrono::TimeDelta;
     use hostward_protocol::report::Cause;
 
     use super::*;

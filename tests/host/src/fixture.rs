@@ -81,14 +81,22 @@ impl<'lab> Fixture<'lab> {
         self.wait_for_host_certificates();
     }
 
-    /// Certificates of the host's keys come right after an enrollment; a test is to find the host at rest.
+    /// Certificates of the host's keys come right after an enrollment, and root looks at them in a pass that begins after
+    /// they came; a test is to find the host at rest.
     #[track_caller]
     fn wait_for_host_certificates(&self) {
         const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-hostward.conf";
+        const OFFERED: &str = "/var/lib/hostward-agent/inbox/host-certificates";
+        if !self.host.exists(DROP_IN) {
+            return;
+        }
         self.host.wait_for(SOON, "certificates of the host's keys", |host| {
-            let output = host.run(&format!("cat {DROP_IN}"));
-            let is_there = output.stdout.contains("HostCertificate");
-            if is_there || !output.success() { Ok(()) } else { Err(output.to_string()) }
+            let offered = host.run(&format!("stat --format=%.6Y {OFFERED}"));
+            let at = self.report().at.timestamp_micros();
+            match offered.stdout.trim().replace('.', "").parse::<i64>() {
+                Ok(offered) if at >= offered && host.read(DROP_IN).contains("HostCertificate") => Ok(()),
+                _ => Err(format!("{offered}\nlast pass: {at}")),
+            }
         });
     }
 
