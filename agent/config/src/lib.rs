@@ -41,6 +41,8 @@ pub struct Config {
     pub policy: Policy,
     /// How the repository is polled.
     pub tuf: Tuf,
+    /// Service users.
+    pub service: Service,
 }
 
 /// `[backend]`
@@ -119,6 +121,14 @@ impl Default for Sshd {
     fn default() -> Self {
         Sshd { manage: true }
     }
+}
+
+/// `[service]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Service {
+    /// Whether the SSH agent refuses clients that do not say for which SSH session they ask.
+    pub require_hostbound: bool,
 }
 
 /// `[policy]`

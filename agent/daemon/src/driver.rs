@@ -30,6 +30,7 @@ use crate::job::Job;
 use crate::paths::Options;
 use crate::policy::{self, Follower, Repository};
 use crate::reporting::{self, Reporting};
+use crate::ssh_agent::{Desk, Issuer};
 use crate::status::Board;
 use crate::token::{Errand, Step};
 use crate::watch::Watch;
@@ -70,6 +71,7 @@ pub struct Agent {
     leaving: Job<Result<(), Fault>>,
     leave_asked: Vec<oneshot::Sender<AgentReply>>,
     problems: Problems,
+    desk: Arc<Desk>,
 }
 
 /// What there is to say of the token.
@@ -93,6 +95,7 @@ impl Agent {
         let standing = identity::load(&options.identity(), &machine)
             .unwrap_or_else(|error| Standing::Damaged(damaged(&error)));
         let api = Api::new(Arc::new(Http::new(config.backend.clone())), clock.clone());
+        let desk = Arc::new(Desk::new(options.ssh.clone(), clock.clone()));
         let now = Instant::now();
         let mut agent = Agent {
             root: Root::at(&options.apply_socket),
@@ -113,9 +116,16 @@ impl Agent {
             leaving: Job::default(),
             leave_asked: Vec::new(),
             problems: Problems::default(),
+            desk,
         };
+        agent.desk.set_require_hostbound(agent.config.service.require_hostbound);
         agent.stand(standing, now);
         Ok(agent)
+    }
+
+    /// What answers those who ask the SSH agent.
+    pub fn desk(&self) -> Arc<Desk> {
+        self.desk.clone()
     }
 
     /// Runs for ever.
@@ -260,6 +270,7 @@ impl Agent {
                 self.problems.policy(problem);
             }
             policy::News::Report(report) => {
+                self.desk.look();
                 if let Some(reporting) = &mut self.reporting {
                     reporting.deliver(&report, now);
                 }
@@ -303,6 +314,9 @@ impl Agent {
             }
         }
         let (status_dir, _) = self.options.host_status_place();
+        if dirs.iter().any(|dir| dir == status_dir || *dir == self.options.ssh) {
+            self.desk.look();
+        }
         if dirs.iter().any(|dir| dir == status_dir)
             && let Some(status) = policy::host_status(&self.options.host_status)
         {
@@ -351,6 +365,7 @@ impl Agent {
         let http = Arc::new(Http::new(config.backend.clone()));
         self.api = Api::new(http, self.clock.clone());
         self.config = config;
+        self.desk.set_require_hostbound(self.config.service.require_hostbound);
         if !self.leaving.is_running() {
             self.errand.look(now, self.token.is_running());
             self.stand(self.standing.clone(), now);
@@ -364,6 +379,7 @@ impl Agent {
         self.reporting = None;
         self.problems.policy(None);
         self.problems.report(None);
+        self.desk.set_issuer(None);
         let identity = match &self.standing {
             Standing::Nobody => return,
             Standing::Damaged(reason) => {
@@ -379,6 +395,7 @@ impl Agent {
             }
             Standing::Host(identity) => identity.clone(),
         };
+        self.desk.set_issuer(Some(Issuer::Backend { api: self.api.clone(), identity: identity.clone() }));
         match self.follow(identity.clone(), now) {
             Ok(follower) => self.follower = Some(follower),
             Err(finding) => self.problems.policy(Some((finding, None))),

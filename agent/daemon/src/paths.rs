@@ -25,6 +25,12 @@ pub struct Options {
     /// For tests: where to make the control socket that systemd hands over on an installed host.
     #[arg(long, hide = true)]
     pub agent_socket: Option<PathBuf>,
+    /// For tests: where to make the SSH agent's socket that systemd hands over on an installed host.
+    #[arg(long, hide = true)]
+    pub ssh_agent_socket: Option<PathBuf>,
+    /// For tests: the directory of what root says of SSH.
+    #[arg(long, hide = true, default_value = "/var/lib/hostward/ssh")]
+    pub ssh: PathBuf,
     /// For tests: what root tells everybody.
     #[arg(long, hide = true, default_value = "/var/lib/hostward/status.json")]
     pub host_status: PathBuf,
