@@ -6,10 +6,13 @@
 mod accounts;
 mod duration;
 mod load;
+mod name;
+pub mod sshd_config;
 
 pub use accounts::{Accounts, IdRange};
 pub use duration::Seconds;
 pub use load::{LoadError, load, parse};
+pub use name::fully_qualified;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -14,7 +14,7 @@ mod planning;
 pub mod policy;
 mod refusal;
 mod resolve;
-mod selector;
+pub mod selector;
 pub mod sshd;
 pub mod step;
 pub mod sudoers;

@@ -53,6 +53,8 @@ pub struct EnrollResponse {
 pub struct HostInfo {
     /// As `hostname` prints it.
     pub hostname: String,
+    /// Its name with a domain, where it knows of one.
+    pub fqdn: Option<String>,
     /// The name that people should use, where the operator set one.
     pub canonical_name: Option<String>,
     /// Further names.
@@ -144,7 +146,7 @@ pub struct Target {
     /// The name that people should use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canonical_name: Option<String>,
-    /// Where clients connect to.
+    /// Where clients connect to: a name or an address.
     pub address: String,
     /// Port of its sshd.
     pub port: u16,

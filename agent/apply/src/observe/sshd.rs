@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hostward_config::sshd_config::{global, includes_drop_ins};
 use hostward_plan::facts::{ManagedFile, SshdFacts};
 
 use crate::root::{Root, SSHD_CONFIG, SSHD_DROP_INS};
@@ -14,17 +15,11 @@ pub fn facts(root: &Root) -> Option<SshdFacts> {
     let main = std::fs::read(root.path(SSHD_CONFIG)).ok()?;
     let main = String::from_utf8_lossy(&main).into_owned();
     let includes_directory = global(&main).any(|(keyword, arguments)| {
-        keyword == "include" && arguments.iter().any(|pattern| is_directory(pattern))
+        keyword == "include" && arguments.iter().any(|pattern| includes_drop_ins(pattern))
     });
     let restricts_logins =
         restricts(&main) || (includes_directory && drop_ins(root).iter().any(|text| restricts(text)));
     Some(SshdFacts { main, includes_directory, restricts_logins })
-}
-
-/// Whether an `Include` pattern takes in our drop-in. A relative one starts at /etc/ssh.
-fn is_directory(pattern: &str) -> bool {
-    let pattern = pattern.strip_prefix("/etc/ssh/").unwrap_or(pattern);
-    matches!(pattern, "sshd_config.d/*.conf" | "sshd_config.d/*")
 }
 
 fn restricts(text: &str) -> bool {
@@ -47,28 +42,6 @@ fn drop_ins(root: &Root) -> Vec<String> {
         .filter_map(|entry| std::fs::read(entry.path()).ok())
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .collect()
-}
-
-/// Keyword (in lower case) and arguments of each line before the first `Match`, as sshd_config(5) splits them.
-fn global(text: &str) -> impl Iterator<Item = (String, Vec<String>)> {
-    text.lines().filter_map(words).take_while(|(keyword, _)| keyword != "match")
-}
-
-fn words(line: &str) -> Option<(String, Vec<String>)> {
-    let line = line.trim();
-    if line.is_empty() || line.starts_with('#') {
-        return None;
-    }
-    let end = line.find(|c: char| c.is_ascii_whitespace() || c == '=').unwrap_or(line.len());
-    let (keyword, rest) = line.split_at(end);
-    let rest = rest.trim_start();
-    let rest = rest.strip_prefix('=').unwrap_or(rest);
-    let arguments = rest
-        .split_ascii_whitespace()
-        .take_while(|word| !word.starts_with('#'))
-        .map(|word| word.trim_matches('"').to_owned())
-        .collect();
-    Some((keyword.trim_matches('"').to_ascii_lowercase(), arguments))
 }
 
 #[cfg(test)]
