@@ -1,15 +1,21 @@
 //! OpenSSH certificates (PROTOCOL.certkeys): read, and held against who may have signed them.
 
-use ssh_key::Certificate;
-use ssh_key::certificate::CertType;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ssh_key::PublicKey;
+use ssh_key::public::KeyData;
 
 use crate::keys::Keys;
+use crate::wire::{Malformed, Reader, put_string};
 use crate::{UnixTime, signature};
+
+/// What is appended to the name of a key's kind.
+const SUFFIX: &str = "-cert-v01@openssh.com";
 
 /// Why a certificate is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// Not a certificate, or one with an encoding that other programs could read as something else.
+    /// Not a certificate, or one of a kind that is not known here.
     #[error("it is not an OpenSSH certificate")]
     Malformed,
     /// For a host instead of a user, or the other way round.
@@ -69,49 +75,144 @@ pub(crate) enum Purpose {
     Host,
 }
 
-/// Reads `bytes`. Only the one encoding that OpenSSH writes is read.
-pub(crate) fn read(bytes: &[u8]) -> Result<Certificate, CertificateError> {
-    let certificate = Certificate::from_bytes(bytes).map_err(|_| CertificateError::Malformed)?;
-    match certificate.to_bytes() {
-        Ok(again) if again == bytes => Ok(certificate),
-        _ => Err(CertificateError::Malformed),
-    }
-}
-
-/// Whether one of `authorities` signed it for this purpose, and it is valid at `now`.
-pub(crate) fn check(
-    certificate: &Certificate,
-    bytes: &[u8],
+/// What is in a certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificate {
+    /// The key that it is for.
+    pub(crate) key: KeyData,
+    pub(crate) serial: u64,
     purpose: Purpose,
-    authorities: &Keys,
-    now: UnixTime,
-) -> Result<(), CertificateError> {
-    match (purpose, certificate.cert_type()) {
-        (Purpose::User, CertType::User) | (Purpose::Host, CertType::Host) => {}
-        (Purpose::User, _) => return Err(CertificateError::Type("user")),
-        (Purpose::Host, _) => return Err(CertificateError::Type("host")),
-    }
-    if !authorities.contains(certificate.signature_key()) {
-        return Err(CertificateError::Authority);
-    }
-    let own = certificate.signature();
-    let signed = signed_part(certificate, bytes).ok_or(CertificateError::Malformed)?;
-    let algorithm = own.algorithm();
-    if !signature::is_valid_of(certificate.signature_key(), signed, algorithm.as_str(), own.as_bytes()) {
-        return Err(CertificateError::Signature);
-    }
-    let (after, before) = (certificate.valid_after(), certificate.valid_before());
-    if now < after {
-        return Err(CertificateError::NotYet { after, now });
-    }
-    if now >= before {
-        return Err(CertificateError::Expired { before, now });
-    }
-    Ok(())
+    pub(crate) key_id: String,
+    pub(crate) principals: Vec<String>,
+    pub(crate) valid_after: UnixTime,
+    pub(crate) valid_before: UnixTime,
+    /// Names, each once, in their order.
+    pub(crate) critical_options: Vec<String>,
+    /// Names, each once, in their order.
+    pub(crate) extensions: Vec<String>,
+    authority: KeyData,
+    /// How much of it is signed: all but the signature.
+    signed: usize,
+    signature: Vec<u8>,
 }
 
-/// All but the last field, which is the signature as a string.
-fn signed_part<'a>(certificate: &Certificate, bytes: &'a [u8]) -> Option<&'a [u8]> {
-    let signature = Vec::<u8>::try_from(certificate.signature().clone()).ok()?;
-    bytes.get(..bytes.len().checked_sub(4 + signature.len())?)
+/// The blob in a line as in a `-cert.pub` file.
+pub(crate) fn blob(line: &str) -> Result<Vec<u8>, CertificateError> {
+    let mut words = line.split_ascii_whitespace();
+    let (Some(_), Some(encoded)) = (words.next(), words.next()) else {
+        return Err(CertificateError::Malformed);
+    };
+    STANDARD.decode(encoded).map_err(|_| CertificateError::Malformed)
+}
+
+impl Certificate {
+    /// Reads a certificate as it goes over the wire. ssh-key has no room for one that is valid for ever, as ssh-keygen
+    /// makes them by default.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, CertificateError> {
+        read(bytes).map_err(|Malformed| CertificateError::Malformed)
+    }
+
+    /// Whether one of `authorities` signed it for this purpose, and it is valid at `now`. `bytes` are what it was read
+    /// from.
+    pub(crate) fn check(
+        &self,
+        bytes: &[u8],
+        purpose: Purpose,
+        authorities: &Keys,
+        now: UnixTime,
+    ) -> Result<(), CertificateError> {
+        match purpose {
+            _ if purpose == self.purpose => {}
+            Purpose::User => return Err(CertificateError::Type("user")),
+            Purpose::Host => return Err(CertificateError::Type("host")),
+        }
+        if !authorities.contains(&self.authority) {
+            return Err(CertificateError::Authority);
+        }
+        let signed = bytes.get(..self.signed).ok_or(CertificateError::Malformed)?;
+        if !signature::is_valid(&self.authority, signed, &self.signature) {
+            return Err(CertificateError::Signature);
+        }
+        let (after, before) = (self.valid_after, self.valid_before);
+        if now < after {
+            return Err(CertificateError::NotYet { after, now });
+        }
+        if now >= before {
+            return Err(CertificateError::Expired { before, now });
+        }
+        Ok(())
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Certificate, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let plain = reader.text()?.strip_suffix(SUFFIX).ok_or(Malformed)?;
+    let _nonce = reader.string()?;
+    let certificate = Certificate {
+        key: key(plain, &mut reader)?,
+        serial: reader.u64()?,
+        purpose: match reader.u32()? {
+            1 => Purpose::User,
+            2 => Purpose::Host,
+            _ => return Err(Malformed),
+        },
+        key_id: reader.text()?.to_owned(),
+        principals: principals(reader.string()?)?,
+        valid_after: reader.u64()?,
+        valid_before: reader.u64()?,
+        critical_options: options(reader.string()?)?,
+        extensions: {
+            let extensions = options(reader.string()?)?;
+            let _reserved = reader.string()?;
+            extensions
+        },
+        authority: public_key(reader.string()?)?,
+        signed: bytes.len() - reader.left(),
+        signature: reader.string()?.to_vec(),
+    };
+    reader.end()?;
+    Ok(certificate)
+}
+
+/// The key of a certificate for keys of this kind: its fields are those of the plain key.
+fn key(kind: &str, reader: &mut Reader<'_>) -> Result<KeyData, Malformed> {
+    let fields = match kind {
+        "ssh-ed25519" => 1,
+        "ssh-rsa" | "ecdsa-sha2-nistp256" | "ecdsa-sha2-nistp384" | "ecdsa-sha2-nistp521" => 2,
+        _ => return Err(Malformed),
+    };
+    let mut plain = Vec::new();
+    put_string(&mut plain, kind.as_bytes());
+    for _ in 0..fields {
+        put_string(&mut plain, reader.string()?);
+    }
+    public_key(&plain)
+}
+
+fn public_key(blob: &[u8]) -> Result<KeyData, Malformed> {
+    PublicKey::from_bytes(blob).map(|key| key.key_data().clone()).map_err(|_| Malformed)
+}
+
+fn principals(list: &[u8]) -> Result<Vec<String>, Malformed> {
+    let mut reader = Reader::new(list);
+    let mut principals = Vec::new();
+    while reader.left() > 0 {
+        principals.push(reader.text()?.to_owned());
+    }
+    Ok(principals)
+}
+
+/// Names in ascending order, as PROTOCOL.certkeys wants them; what each is set to is sshd's to read.
+fn options(list: &[u8]) -> Result<Vec<String>, Malformed> {
+    let mut reader = Reader::new(list);
+    let mut names: Vec<String> = Vec::new();
+    while reader.left() > 0 {
+        let name = reader.text()?.to_owned();
+        let _data = reader.string()?;
+        if names.last().is_some_and(|last| *last >= name) {
+            return Err(Malformed);
+        }
+        names.push(name);
+    }
+    Ok(names)
 }
