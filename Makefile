@@ -102,13 +102,13 @@ check: setup programs
 	    echo "WARNING: advisories were NOT checked: their database cannot be reached from here" >&2; \
 	fi
 
-# Hosts are booted two at a time: one per core of a small machine.
+# Hosts wait more than they work: four at a time keep two cores busy.
 HOST_TESTS := --package hostward-lab --package hostward-package-tests --package hostward-host-tests
 
 test: export HOSTWARD_MOCK_BACKEND = $(CURDIR)/target/debug/hostward-mock-backend
 test: package backend images
 	cargo test --locked --workspace $(patsubst --package,--exclude,$(HOST_TESTS))
-	cargo test --locked $(HOST_TESTS) -- --test-threads=2
+	cargo test --locked $(HOST_TESTS) -- --test-threads=4
 
 # Wants a machine that does nothing else. The backend is an optimised one, or it would be what is measured.
 bench: export HOSTWARD_MOCK_BACKEND = $(CURDIR)/target/release/hostward-mock-backend

@@ -9,10 +9,12 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use hostward_plan::facts::OwnDirectory;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use self::fault::point;
+use crate::root::Root;
 
 /// Why something could not be made durable. What was there before is still there.
 #[derive(Debug, thiserror::Error)]
@@ -239,6 +241,11 @@ pub fn directory(path: &Path, mode: u32) -> Result<(), WriteError> {
         .map_err(io::Error::from)
         .map_err(failed("set the mode of", path.into()))?;
     sync(&open_directory(&parent)?, &parent)
+}
+
+/// Makes a directory of root's state, if there is none, and its parents.
+pub fn own_directory(root: &Root, own: OwnDirectory) -> Result<(), WriteError> {
+    directory(&root.path(own.path()), own.mode())
 }
 
 /// Gives a directory to root again, with exactly this mode; never one behind a link.

@@ -6,6 +6,7 @@ mod token;
 pub use token::TokenError;
 
 use hostward_config::Config;
+use hostward_plan::facts::OwnDirectory;
 use hostward_protocol::local::{EnrollmentOutcome, TokenState};
 use hostward_protocol::report::Finding;
 use hostward_protocol::token::EnrollmentToken;
@@ -13,7 +14,7 @@ use hostward_protocol::token::EnrollmentToken;
 use crate::distrust::{self, Demands, ReadError};
 use crate::durable::{self, Attributes, WriteError};
 use crate::finding::{chain, finding, host};
-use crate::root::{PRIVATE, Root, TAKEN_TOKEN, TOKEN};
+use crate::root::{Root, TAKEN_TOKEN, TOKEN};
 use crate::state::StateError;
 use crate::store::{Committed, Store, hex_sha256};
 use crate::trust::{self, Membership, Pin, Source, Trust};
@@ -127,7 +128,7 @@ fn accept(root: &Root, config: &Config, bytes: &[u8]) -> Result<(EnrollmentToken
 /// Records the pin, then moves the token. Killed in between, the same is done again from the start.
 fn take(root: &Root, trust: &mut Trust, bytes: &[u8]) -> Result<(), EnrollmentError> {
     trust.save(root)?;
-    durable::directory(&root.path(PRIVATE), 0o700)?;
+    durable::own_directory(root, OwnDirectory::Private)?;
     durable::replace(&root.path(TAKEN_TOKEN), bytes, Attributes::root(0o600))?;
     if let Err(error) = durable::remove(&root.path(TOKEN)) {
         log::warn!("the enrollment token was taken, but stays in /etc as well: {}", chain(&error));

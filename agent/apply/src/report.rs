@@ -6,7 +6,7 @@ use hostward_plan::facts::DatabaseFact;
 use hostward_plan::policy::Policy;
 use hostward_protocol::local::HostStatus;
 use hostward_protocol::report::{
-    Cause, Finding, Outcome, PolicyState, REPORT_SCHEMA, Report, Responsible, Staleness, StepOutcome,
+    Cause, Finding, Outcome, PolicyState, Report, Responsible, Staleness, StepOutcome,
 };
 
 use crate::durable::WriteError;
@@ -22,20 +22,7 @@ const CLOCK_SLACK: chrono::TimeDelta = chrono::TimeDelta::seconds(5);
 
 /// An empty report.
 pub fn begin(cause: Cause, now: DateTime<Utc>) -> Report {
-    Report {
-        schema: REPORT_SCHEMA.into(),
-        at: now,
-        agent_version: VERSION.into(),
-        project: None,
-        cause,
-        policy: None,
-        admission: None,
-        steps: Vec::new(),
-        refusals: Vec::new(),
-        drift: Vec::new(),
-        warnings: Vec::new(),
-        users: 0,
-    }
+    Report::new(cause, now, VERSION)
 }
 
 /// Says of a report which policy it is about, and what that means here.

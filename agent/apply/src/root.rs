@@ -4,18 +4,18 @@
 
 use std::path::{Path, PathBuf};
 
+use hostward_plan::facts::OwnDirectory;
+
 /// The operator's root of trust, the strongest there is.
 pub const ROOT_JSON: &str = "/etc/hostward/root.json";
 /// The enrollment token as the operator puts it.
 pub const TOKEN: &str = "/etc/hostward/enrollment.token";
-/// What root keeps.
-pub const STATE: &str = "/var/lib/hostward";
 /// What only root may list.
-pub const PRIVATE: &str = "/var/lib/hostward/private";
+pub const PRIVATE: &str = OwnDirectory::Private.path();
 /// The enrollment token once root has taken it.
 pub const TAKEN_TOKEN: &str = "/var/lib/hostward/private/enrollment.token";
 /// The committed store.
-pub const STORE: &str = "/var/lib/hostward/store";
+pub const STORE: &str = OwnDirectory::Store.path();
 /// What the host is pinned to.
 pub const TRUST: &str = "/var/lib/hostward/trust.json";
 /// What hostward remembers.
@@ -27,9 +27,9 @@ pub const REPORT: &str = "/var/lib/hostward/report.json";
 /// What was found and done since the agent last had a report.
 pub const UNTOLD: &str = "/var/lib/hostward/untold.json";
 /// CA and KRL.
-pub const SSH: &str = "/var/lib/hostward/ssh";
+pub const SSH: &str = OwnDirectory::Ssh.path();
 /// Homes of former users.
-pub const ARCHIVE: &str = "/var/lib/hostward/archive";
+pub const ARCHIVE: &str = OwnDirectory::Archive.path();
 /// Which homes could not be settled, and when each is tried again.
 pub const HOME_RETRIES: &str = "/var/lib/hostward/home-retries.json";
 /// What the agent mirrored.

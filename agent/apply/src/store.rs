@@ -12,6 +12,7 @@ pub use committed::{Committed, DocumentName, StoreError};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use hostward_plan::facts::OwnDirectory;
 use sha2::{Digest, Sha256};
 
 use crate::distrust::{self, Demands, ReadError};
@@ -80,8 +81,8 @@ impl Store {
             path: path.clone(),
             source: error.into(),
         })?;
-        durable::directory(&self.directory, 0o700)?;
-        durable::directory(&self.directory.join("targets"), 0o700)?;
+        durable::directory(&self.directory, OwnDirectory::Store.mode())?;
+        durable::directory(&self.directory.join("targets"), OwnDirectory::Targets.mode())?;
         let is_new = |d: &&Document| self.target(&d.sha256, d.bytes.len() as u64).is_none();
         let new = documents.iter().filter(is_new).map(|d| (d.sha256.as_str(), d.bytes.as_slice()));
         durable::replace_all(&self.directory.join("targets"), new, Attributes::root(0o400))?;

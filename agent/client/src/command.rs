@@ -136,7 +136,7 @@ pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use hostward_protocol::report::{REPORT_SCHEMA, Responsible};
+    use hostward_protocol::report::Responsible;
 
     use super::*;
 
@@ -152,20 +152,8 @@ mod tests {
 
     #[test]
     fn refusals_need_attention_after_an_apply_too() {
-        let mut report = Report {
-            schema: REPORT_SCHEMA.into(),
-            at: chrono::DateTime::UNIX_EPOCH,
-            agent_version: "1".into(),
-            project: None,
-            cause: Cause::Operator,
-            policy: None,
-            admission: None,
-            steps: Vec::new(),
-            refusals: Vec::new(),
-            drift: Vec::new(),
-            warnings: vec![finding("only a warning")],
-            users: 0,
-        };
+        let mut report = Report::new(Cause::Operator, chrono::DateTime::UNIX_EPOCH, "1");
+        report.warnings.push(finding("only a warning"));
         assert_eq!(outcome_code(&report), 0);
         report.refusals.push(finding("refused"));
         assert_eq!(outcome_code(&report), exit::ATTENTION);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hostward_config::Config;
+use hostward_protocol::api::HostInfo;
 use hostward_protocol::local::{
     AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState, TokenProblem,
 };
@@ -25,6 +26,7 @@ use crate::clock::Clock;
 use crate::control::Asked;
 use crate::disk;
 use crate::enrollment::{Ended, Enroller, disk_finding};
+use crate::host_certificates::{self, HostCertificates};
 use crate::identity::{self, Identity, Standing};
 use crate::job::Job;
 use crate::paths::Options;
@@ -68,6 +70,7 @@ pub struct Agent {
     token: Job<Ended>,
     follower: Option<Follower>,
     reporting: Option<Reporting>,
+    certificates: Option<HostCertificates>,
     leaving: Job<Result<(), Fault>>,
     leave_asked: Vec<oneshot::Sender<AgentReply>>,
     problems: Problems,
@@ -113,6 +116,7 @@ impl Agent {
             token: Job::default(),
             follower: None,
             reporting: None,
+            certificates: None,
             leaving: Job::default(),
             leave_asked: Vec::new(),
             problems: Problems::default(),
@@ -144,7 +148,18 @@ impl Agent {
         let token = self.errand.due().filter(|_| !self.token.is_running());
         let policy = self.follower.as_ref().filter(|_| !self.telling).and_then(Follower::due);
         let report = self.reporting.as_ref().and_then(Reporting::due);
-        [token, policy, report].into_iter().flatten().min()
+        let certificates = self.certificates.as_ref().filter(|_| self.is_described());
+        let certificates = certificates.and_then(|job| job.due(Instant::now(), self.clock.now()));
+        [token, policy, report, certificates].into_iter().flatten().min()
+    }
+
+    /// Whether the backend knows the host's keys and names.
+    fn is_described(&self) -> bool {
+        self.reporting.as_ref().is_some_and(Reporting::is_host_told)
+    }
+
+    fn host_info(&self) -> HostInfo {
+        host_info::collect(&self.config, &self.machine, &self.options.etc_ssh)
     }
 
     fn start_due(&mut self, now: Instant) {
@@ -157,7 +172,7 @@ impl Agent {
                 dir: self.options.identity(),
                 machine: self.machine.clone(),
             };
-            let host = host_info::collect(&self.config, &self.machine);
+            let host = self.host_info();
             self.token.start(enroller.take(step, self.standing.clone(), host));
         }
         let mut free = !self.telling;
@@ -169,6 +184,10 @@ impl Agent {
         }
         if let Some(reporting) = &mut self.reporting {
             reporting.start(now, free);
+        }
+        let is_described = self.is_described();
+        if let Some(certificates) = self.certificates.as_mut().filter(|_| is_described) {
+            certificates.start(now, self.clock.now());
         }
     }
 
@@ -191,6 +210,12 @@ impl Agent {
                 if let Some(reporting) = &mut self.reporting {
                     let news = reporting.conclude(finished, now);
                     self.report_news(news, now);
+                }
+            }
+            Happening::Certificates(finished) => {
+                if let Some(certificates) = &mut self.certificates {
+                    let news = certificates.conclude(finished, now, self.clock.now());
+                    self.certificate_news(news, now);
                 }
             }
             Happening::Left(told) => self.left(told),
@@ -293,7 +318,10 @@ impl Agent {
                 if let Some(follower) = &mut self.follower {
                     follower.heard(&report, now);
                 }
-                let host = host_info::collect(&self.config, &self.machine);
+                let host = self.host_info();
+                if let Some(certificates) = &mut self.certificates {
+                    certificates.set_host(host.clone(), now);
+                }
                 if let Some(reporting) = &mut self.reporting {
                     reporting.set_host(host, now);
                 }
@@ -302,6 +330,23 @@ impl Agent {
         }
         if let Some(follower) = &mut self.follower {
             follower.set_estranged(unknown || self.problems.is_estranged());
+        }
+    }
+
+    fn certificate_news(&mut self, news: host_certificates::News, now: Instant) {
+        match news {
+            host_certificates::News::Arrived => {
+                self.board.contact(self.clock.now(), None);
+                self.problems.certificates(None);
+                if let Some(reporting) = &mut self.reporting {
+                    reporting.ask_root(now);
+                }
+            }
+            host_certificates::News::None => self.problems.certificates(None),
+            host_certificates::News::Failed(finding, delay) => {
+                let at = self.in_(delay);
+                self.problems.certificates(Some((finding, Some(at))));
+            }
         }
     }
 
@@ -377,9 +422,11 @@ impl Agent {
         self.standing = standing;
         self.follower = None;
         self.reporting = None;
+        self.certificates = None;
         self.problems.policy(None);
         self.problems.report(None);
         self.desk.set_issuer(None);
+        self.problems.certificates(None);
         let identity = match &self.standing {
             Standing::Nobody => return,
             Standing::Damaged(reason) => {
@@ -400,12 +447,20 @@ impl Agent {
             Ok(follower) => self.follower = Some(follower),
             Err(finding) => self.problems.policy(Some((finding, None))),
         }
+        let host = self.host_info();
+        self.certificates = Some(HostCertificates::new(
+            self.options.clone(),
+            identity.clone(),
+            self.api.clone(),
+            host.clone(),
+            now,
+        ));
         self.reporting = Some(Reporting::new(
             self.options.clone(),
             identity.clone(),
             self.api.clone(),
             self.root.clone(),
-            host_info::collect(&self.config, &self.machine),
+            host,
             now,
         ));
     }

@@ -10,7 +10,7 @@ use hostward_protocol::api::HostInfo;
 const MAX_KEY_LEN: u64 = 16 << 10;
 
 /// Collects it. What cannot be read is left out: none of it decides anything.
-pub fn collect(config: &Config, machine: &str) -> HostInfo {
+pub fn collect(config: &Config, machine: &str, etc_ssh: &Path) -> HostInfo {
     let (hostname, architecture) = uname();
     let (os, os_version) = os_release();
     let host = &config.host;
@@ -34,8 +34,8 @@ pub fn collect(config: &Config, machine: &str) -> HostInfo {
         os_version,
         architecture,
         agent_version: env!("CARGO_PKG_VERSION").into(),
-        ssh_host_keys: ssh_host_keys(Path::new("/etc/ssh")),
-        ssh_port: ssh_port(Path::new("/etc/ssh")),
+        ssh_host_keys: ssh_host_keys(etc_ssh),
+        ssh_port: ssh_port(etc_ssh),
         machine: machine.into(),
     }
 }

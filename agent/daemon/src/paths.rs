@@ -34,6 +34,9 @@ pub struct Options {
     /// For tests: what root tells everybody.
     #[arg(long, hide = true, default_value = "/var/lib/hostward/status.json")]
     pub host_status: PathBuf,
+    /// For tests: the directory of sshd's configuration and keys.
+    #[arg(long, hide = true, default_value = "/etc/ssh")]
+    pub etc_ssh: PathBuf,
 }
 
 impl Options {
@@ -65,6 +68,11 @@ impl Options {
     /// What the backend was last told of the host.
     pub fn told(&self) -> PathBuf {
         self.state.join("told.json")
+    }
+
+    /// For which keys and names the certificates in the inbox are.
+    pub fn certified(&self) -> PathBuf {
+        self.state.join("certified.json")
     }
 
     /// What the agent tells root.

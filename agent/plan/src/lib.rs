@@ -6,9 +6,11 @@
 //! between that and what was observed.
 
 mod account;
+mod client_config;
 pub mod desired;
 pub mod explain;
 pub mod facts;
+mod host_certificate;
 pub mod ledger;
 mod planning;
 pub mod policy;

@@ -132,6 +132,24 @@ pub enum Outcome {
 }
 
 impl Report {
+    /// That of a pass at `at` which has found and done nothing yet. `agent_version` is hostward's.
+    pub fn new(cause: Cause, at: DateTime<Utc>, agent_version: &str) -> Self {
+        Report {
+            schema: REPORT_SCHEMA.into(),
+            at,
+            agent_version: agent_version.into(),
+            project: None,
+            cause,
+            policy: None,
+            admission: None,
+            steps: Vec::new(),
+            refusals: Vec::new(),
+            drift: Vec::new(),
+            warnings: Vec::new(),
+            users: 0,
+        }
+    }
+
     /// Whether everything that was wanted is in force: nothing failed, nothing was refused admission.
     pub fn is_whole(&self) -> bool {
         self.admission.is_none() && self.steps.iter().all(|s| matches!(s.outcome, Outcome::Done { .. }))

@@ -75,48 +75,70 @@ pub(crate) enum Purpose {
     Host,
 }
 
-/// What is in a certificate.
+/// What is in a certificate. Nothing of it counts before it was checked.
 #[derive(Clone, Debug)]
-pub(crate) struct Certificate {
+pub struct Certificate {
     /// The key that it is for.
-    pub(crate) key: KeyData,
-    pub(crate) serial: u64,
+    pub key: KeyData,
+    /// Its serial number.
+    pub serial: u64,
+    /// Its key id, for whoever reads logs.
+    pub key_id: String,
+    /// Users or hosts that it is for. For none: for all of them.
+    pub principals: Vec<String>,
+    /// From when on it is good.
+    pub valid_after: UnixTime,
+    /// Until when; `u64::MAX` for ever.
+    pub valid_before: UnixTime,
+    /// Names of critical options, each once, in their order.
+    pub critical_options: Vec<String>,
+    /// Names of extensions, each once, in their order.
+    pub extensions: Vec<String>,
     purpose: Purpose,
-    pub(crate) key_id: String,
-    pub(crate) principals: Vec<String>,
-    pub(crate) valid_after: UnixTime,
-    pub(crate) valid_before: UnixTime,
-    /// Names, each once, in their order.
-    pub(crate) critical_options: Vec<String>,
-    /// Names, each once, in their order.
-    pub(crate) extensions: Vec<String>,
     authority: KeyData,
     /// How much of it is signed: all but the signature.
     signed: usize,
     signature: Vec<u8>,
-}
-
-/// The blob in a line as in a `-cert.pub` file.
-pub(crate) fn blob(line: &str) -> Result<Vec<u8>, CertificateError> {
-    let mut words = line.split_ascii_whitespace();
-    let (Some(_), Some(encoded)) = (words.next(), words.next()) else {
-        return Err(CertificateError::Malformed);
-    };
-    STANDARD.decode(encoded).map_err(|_| CertificateError::Malformed)
+    bytes: Vec<u8>,
 }
 
 impl Certificate {
     /// Reads a certificate as it goes over the wire. ssh-key has no room for one that is valid for ever, as ssh-keygen
     /// makes them by default.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self, CertificateError> {
+    pub fn read(bytes: &[u8]) -> Result<Self, CertificateError> {
         read(bytes).map_err(|Malformed| CertificateError::Malformed)
     }
 
-    /// Whether one of `authorities` signed it for this purpose, and it is valid at `now`. `bytes` are what it was read
-    /// from.
+    /// Reads a line as in a `-cert.pub` file.
+    pub fn of_line(line: &str) -> Result<Self, CertificateError> {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(kind), Some(encoded)) = (words.next(), words.next()) else {
+            return Err(CertificateError::Malformed);
+        };
+        let bytes = STANDARD.decode(encoded).map_err(|_| CertificateError::Malformed)?;
+        let is_so_called = Reader::new(&bytes).text().is_ok_and(|own| own == kind);
+        if is_so_called { Self::read(&bytes) } else { Err(CertificateError::Malformed) }
+    }
+
+    /// The line again, without comment or newline.
+    pub fn line(&self) -> String {
+        let kind = Reader::new(&self.bytes).text().unwrap_or_default();
+        format!("{kind} {}", STANDARD.encode(&self.bytes))
+    }
+
+    /// As it goes over the wire.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether it is for a host, one of `authorities` signed it, and it is valid at `now`.
+    pub fn check_host(&self, authorities: &Keys, now: UnixTime) -> Result<(), CertificateError> {
+        self.check(Purpose::Host, authorities, now)
+    }
+
+    /// Whether one of `authorities` signed it for this purpose, and it is valid at `now`.
     pub(crate) fn check(
         &self,
-        bytes: &[u8],
         purpose: Purpose,
         authorities: &Keys,
         now: UnixTime,
@@ -129,7 +151,7 @@ impl Certificate {
         if !authorities.contains(&self.authority) {
             return Err(CertificateError::Authority);
         }
-        let signed = bytes.get(..self.signed).ok_or(CertificateError::Malformed)?;
+        let signed = self.bytes.get(..self.signed).ok_or(CertificateError::Malformed)?;
         if !signature::is_valid(&self.authority, signed, &self.signature) {
             return Err(CertificateError::Signature);
         }
@@ -169,6 +191,7 @@ fn read(bytes: &[u8]) -> Result<Certificate, Malformed> {
         authority: public_key(reader.string()?)?,
         signed: bytes.len() - reader.left(),
         signature: reader.string()?.to_vec(),
+        bytes: bytes.to_vec(),
     };
     reader.end()?;
     Ok(certificate)

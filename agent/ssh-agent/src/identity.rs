@@ -4,7 +4,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use ssh_key::PublicKey;
 use ssh_key::public::{Ed25519PublicKey, KeyData};
 
-use crate::certificate::{self, Certificate, CertificateError, Purpose};
+use crate::certificate::{Certificate, CertificateError, Purpose};
 use crate::keys::Keys;
 use crate::wire::put_string;
 use crate::{Permission, UnixTime};
@@ -55,8 +55,6 @@ impl Expected<'_> {
 pub struct Identity {
     key: ServiceKey,
     certificate: Certificate,
-    /// The certificate as it goes over the wire.
-    blob: Vec<u8>,
     /// The key without it.
     plain: Vec<u8>,
 }
@@ -84,21 +82,19 @@ impl ServiceKey {
 
     /// The identity that the certificate in `line` makes of it.
     pub fn certified(self, line: &str, expected: &Expected<'_>) -> Result<Identity, CertificateError> {
-        let blob = certificate::blob(line)?;
-        let certificate = Certificate::read(&blob)?;
-        check(&certificate, &blob, &self.public, expected)?;
+        let certificate = Certificate::of_line(line)?;
+        check(&certificate, &self.public, expected)?;
         let plain = self.public.to_bytes().map_err(|_| CertificateError::Malformed)?;
-        Ok(Identity { key: self, certificate, blob, plain })
+        Ok(Identity { key: self, certificate, plain })
     }
 }
 
 fn check(
     certificate: &Certificate,
-    blob: &[u8],
     key: &PublicKey,
     expected: &Expected<'_>,
 ) -> Result<(), CertificateError> {
-    certificate.check(blob, Purpose::User, expected.authorities, expected.now)?;
+    certificate.check(Purpose::User, expected.authorities, expected.now)?;
     if certificate.key != *key.key_data() {
         return Err(CertificateError::Key);
     }
@@ -124,7 +120,7 @@ fn check(
 impl Identity {
     /// The certificate as it goes over the wire.
     pub fn certificate(&self) -> &[u8] {
-        &self.blob
+        self.certificate.bytes()
     }
 
     /// The key id, which says who it is to whoever reads logs.
@@ -159,13 +155,13 @@ impl Identity {
 
     /// Whether `key` is this certificate, or its key without it.
     pub(crate) fn is_called(&self, key: &[u8]) -> bool {
-        key == self.blob || key == self.plain
+        key == self.certificate.bytes() || key == self.plain
     }
 
     /// Whether `key` is named by the algorithm's name that goes with it.
     pub(crate) fn is_of(&self, algorithm: &str, key: &[u8]) -> bool {
         match algorithm {
-            "ssh-ed25519-cert-v01@openssh.com" => key == self.blob,
+            "ssh-ed25519-cert-v01@openssh.com" => key == self.certificate.bytes(),
             ALGORITHM => key == self.plain,
             _ => false,
         }

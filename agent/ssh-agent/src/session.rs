@@ -2,7 +2,7 @@
 
 use ssh_key::public::KeyData;
 
-use crate::certificate::{Certificate, CertificateError, Purpose};
+use crate::certificate::{Certificate, CertificateError};
 use crate::keys::Keys;
 use crate::message::SessionBind;
 use crate::{UnixTime, signature};
@@ -92,7 +92,7 @@ pub(crate) fn certified(
     now: UnixTime,
 ) -> Result<KeyData, CertificateError> {
     let certificate = Certificate::read(host_key)?;
-    certificate.check(host_key, Purpose::Host, host_cas, now)?;
+    certificate.check_host(host_cas, now)?;
     match certificate.critical_options.first() {
         // There are none for hosts.
         Some(option) => Err(CertificateError::CriticalOption(option.clone())),

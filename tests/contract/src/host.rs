@@ -72,6 +72,8 @@ impl Host {
             .arg(self.path("ssh"))
             .arg("--host-status")
             .arg(self.path("root/status.json"))
+            .arg("--etc-ssh")
+            .arg(self.path("ssh"))
             .env_clear()
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -140,6 +142,11 @@ impl Host {
     /// A file of the operator's.
     pub fn etc(&self, name: &str) -> PathBuf {
         self.path("etc").join(name)
+    }
+
+    /// A file of sshd's.
+    pub fn etc_ssh(&self, name: &str) -> PathBuf {
+        self.path("ssh").join(name)
     }
 
     /// A file of the agent's.

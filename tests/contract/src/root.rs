@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hostward_protocol::local::{ApplyReply, ApplyRequest, EnrollmentOutcome, HostStatus, TokenState};
-use hostward_protocol::report::{Cause, Finding, PolicyState, REPORT_SCHEMA, Report, Responsible, Staleness};
+use hostward_protocol::report::{Cause, Finding, PolicyState, Report, Responsible, Staleness};
 
 /// Where things are on the host of a test.
 #[derive(Clone, Debug)]
@@ -258,18 +258,11 @@ impl Root {
         }
         state.admissions.push(Admission { files, version, accepted: refusal.is_none() });
         Report {
-            schema: REPORT_SCHEMA.into(),
-            at: Utc::now(),
-            agent_version: "0.1.0".into(),
             project: state.project.clone(),
-            cause: Cause::Admission,
             policy: state.policy.clone(),
             admission: refusal,
-            steps: Vec::new(),
-            refusals: Vec::new(),
-            drift: Vec::new(),
-            warnings: Vec::new(),
             users: 2,
+            ..Report::new(Cause::Admission, Utc::now(), "0.1.0")
         }
     }
 

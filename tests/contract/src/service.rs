@@ -75,7 +75,7 @@ impl Service {
     pub fn start_with(configuration: &str) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "run this as root: it takes other uids");
         let backend = Backend::start();
-        backend.add(TEAM);
+        backend.add_to_team(TEAM);
         let host = Host::new(&backend);
         host.configure(&format!(
             "[backend]\nca_file = {:?}\n[labels]\nrole = \"ci\"\n{configuration}",

@@ -14,6 +14,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use hostward_plan::facts::OwnDirectory;
 use hostward_protocol::report::{Finding, Responsible};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
@@ -249,7 +250,7 @@ fn place<'a>(parents: &[PathBuf], home: &'a str) -> Result<(&'a Path, &'a str), 
 /// Writes the archive, which has its name once it is committed.
 fn pack(root: &Root, home: &OwnedFd, archive: &str) -> Result<durable::Stream, HomeError> {
     let directory = root.path(ARCHIVE);
-    durable::directory(&directory, 0o700)?;
+    durable::own_directory(root, OwnDirectory::Archive)?;
     let (needed, free) = (room::estimate(root, home)?, room::free(&directory)?);
     let no_room = |needed| Err(HomeError::Room { needed: needed >> 20, free: free >> 20 });
     if needed > free {

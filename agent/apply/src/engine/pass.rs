@@ -10,7 +10,7 @@ use hostward_plan::desired::{self, Desired};
 use hostward_plan::facts::{DatabaseFact, Facts};
 use hostward_plan::ledger::Ledger;
 use hostward_plan::policy::{Policy, PolicyError, Versions};
-use hostward_plan::sshd::{Admission, Authentication};
+use hostward_plan::sshd::Demands;
 use hostward_protocol::report::{Cause, Finding, Outcome, Report, Responsible};
 
 use super::Engine;
@@ -64,11 +64,10 @@ impl Engine {
             let before = last.as_ref().and_then(|last| last.admission.clone());
             report.admission = before.filter(is_about_the_offer);
         }
-        let unreadable = policy.is_none() && report.admission.is_some();
         if let Some(policy) = policy {
             self.take_effect(cause, &config, policy, now, &mut report);
         }
-        if unreadable || report.policy.is_none() && !report.is_whole() {
+        if report.policy.is_none() && !report.is_whole() {
             self.is_as_it_was(&mut report, last.as_ref());
         }
         self.save(report, last.as_ref(), source)
@@ -219,7 +218,7 @@ impl Engine {
             root: &self.root,
             now,
             generation: policy.version,
-            sshd: sshd_demands(&desired, &facts),
+            sshd: Demands::of(&desired, &facts.sshd.clone().unwrap_or_default()),
             reload_was_due: facts.ledger.sshd_reload_due,
             probe_is_served: is_served(plan.probe.as_deref(), &facts),
             local_uids: &local_uids,
@@ -305,10 +304,6 @@ fn read(committed: &Committed, documents: &[Document]) -> Result<Policy, PolicyE
     };
     let documents = documents.iter().map(|d| (d.name.as_str(), d.bytes.as_slice()));
     Policy::read(versions, documents, &committed.project)
-}
-
-fn sshd_demands(desired: &Desired, facts: &Facts) -> (Authentication, Admission) {
-    (Authentication::of(desired), facts.sshd.as_ref().map_or(Admission::Open, Admission::of))
 }
 
 fn is_served(probe: Option<&str>, facts: &Facts) -> bool {

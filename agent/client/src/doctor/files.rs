@@ -28,7 +28,7 @@ const fn may(path: &'static str, owner: &'static str, group: &'static str, mode:
     Expected { path, owner, group, mode, optional: true }
 }
 
-const EXPECTED: [Expected; 15] = [
+const EXPECTED: [Expected; 19] = [
     must("/etc/hostward", "root", "root", 0o755),
     must("/var/lib/hostward", "root", "root", 0o755),
     must("/run/hostward", "root", "root", 0o755),
@@ -44,6 +44,10 @@ const EXPECTED: [Expected; 15] = [
     may("/etc/sudoers.d/hostward", "root", "root", 0o440),
     may("/etc/ssh/sshd_config.d/10-hostward.conf", "root", "root", 0o644),
     may("/var/lib/hostward/ssh/revoked.krl", "root", "root", 0o644),
+    may("/var/lib/hostward/ssh/user_ca.pub", "root", "root", 0o644),
+    may("/var/lib/hostward/ssh/services.json", "root", "root", 0o644),
+    may("/var/lib/hostward/ssh/known_hosts", "root", "root", 0o644),
+    may("/var/lib/hostward/ssh/client.conf", "root", "root", 0o644),
 ];
 
 /// What the ledger says that hostward wrote.

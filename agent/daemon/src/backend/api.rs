@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hostward_protocol::api::{
-    EnrollRequest, EnrollResponse, HostInfo, IDEMPOTENCY_KEY, Proof, ServiceCertificate,
-    ServiceCertificateRequest, Targets,
+    EnrollRequest, EnrollResponse, HostCertificates, HostCertificatesRequest, HostInfo, IDEMPOTENCY_KEY,
+    Proof, ServiceCertificate, ServiceCertificateRequest, Targets,
 };
 use hostward_protocol::problem::Code;
 use hostward_protocol::report::Report;
@@ -126,6 +126,20 @@ impl Api {
         url.query_pairs_mut().append_pair("name", name).append_pair("uid", &uid.to_string());
         let answer = self.as_host_at(identity, Method::GET, url.clone(), None, None).await?;
         parsed(&url, &answer, "a question for a host")
+    }
+
+    /// Certificates for the host's own keys.
+    pub async fn host_certificates(
+        &self,
+        identity: &Identity,
+        keys: Vec<String>,
+        idempotency_key: &str,
+    ) -> Result<HostCertificates, Fault> {
+        let body = json(&HostCertificatesRequest { keys })?;
+        let url = host_url(identity, "v1/ssh/host-certificates")?;
+        let answer =
+            self.as_host_at(identity, Method::POST, url.clone(), Some(body), Some(idempotency_key)).await?;
+        parsed(&url, &answer, "a request for certificates")
     }
 
     /// Tells that the host leaves.

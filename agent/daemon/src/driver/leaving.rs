@@ -51,6 +51,7 @@ impl Agent {
         self.follower = None;
         self.reporting = None;
         self.desk.set_issuer(None);
+        self.certificates = None;
     }
 
     /// What the backend knows this host as.
@@ -101,7 +102,8 @@ impl Agent {
         identity::discard(&self.options.identity())?;
         disk::remove(&self.options.accepted())?;
         disk::remove(&self.options.told())?;
-        Inbox::open(self.options.inbox())?.sweep(&Default::default())?;
+        disk::remove(&self.options.certified())?;
+        Inbox::open(self.options.inbox())?.clear()?;
         Ok(())
     }
 }

@@ -230,7 +230,7 @@ impl Slot {
             }
             Err(failure) => {
                 let rest = failure.retry_after.unwrap_or(REST).clamp(REST, LONGEST_REST);
-                self.problem = Some(failure.finding);
+                self.problem = Some(*failure.finding);
                 self.rest_until = Some(now + rest);
             }
         }
@@ -247,7 +247,7 @@ fn is_enough(identity: &Identity, now: u64) -> bool {
 }
 
 fn failure(finding: Finding) -> Failure {
-    Failure { finding, retry_after: None, is_down: false }
+    Failure { finding: finding.into(), retry_after: None, is_down: false }
 }
 
 /// For whoever is not bound.

@@ -38,7 +38,7 @@ pub enum Issuer {
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// For people and programs.
-    pub finding: Finding,
+    pub finding: Box<Finding>,
     /// When to try again, as far as the other side says.
     pub retry_after: Option<Duration>,
     /// Whether nobody can be reached, so that another request would fare no better now.
@@ -165,7 +165,7 @@ async fn in_time<T>(
 
 fn failure(fault: &Fault, subject: &str) -> Failure {
     let is_down = fault.refusal().is_none_or(|refusal| refusal.status.is_server_error());
-    Failure { finding: fault.finding(subject), retry_after: fault.retry_after(), is_down }
+    Failure { finding: fault.finding(subject).into(), retry_after: fault.retry_after(), is_down }
 }
 
 /// Nobody can be asked.
@@ -177,7 +177,7 @@ fn not_enrolled() -> Failure {
         responsible: Responsible::Operator,
         mend: "enroll it with `hostward enroll`; `hostward status` as root shows what came of it".into(),
     };
-    Failure { finding, retry_after: None, is_down: false }
+    Failure { finding: finding.into(), retry_after: None, is_down: false }
 }
 
 /// Somebody else's text, for one line of a message.

@@ -101,8 +101,10 @@ impl Resolver {
         let mut known = self.known();
         match answer {
             Ok(targets) => Ok(known.keep(&service, name, targets.hosts)),
-            Err(failure) if failure.is_down => known.not_older(&service, &name, STALE).ok_or(failure.finding),
-            Err(failure) => Err(failure.finding),
+            Err(failure) if failure.is_down => {
+                known.not_older(&service, &name, STALE).ok_or(*failure.finding)
+            }
+            Err(failure) => Err(*failure.finding),
         }
     }
 

@@ -18,7 +18,7 @@ fn resolve(service: &Service, name: &str) -> Result<Vec<String>, String> {
 
 /// The host's own name: it is the only one that is enrolled, and `deploy` may log in everywhere.
 fn own_name() -> String {
-    nix::unistd::gethostname().unwrap().into_string().unwrap()
+    nix::unistd::gethostname().expect("no name").into_string().expect("no UTF-8")
 }
 
 #[test]

@@ -17,9 +17,9 @@ impl Crowd {
         let script = include_str!("crowd.py");
         let mut command = account.command("python3");
         command.args(["-c", script, what, &count.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = command.spawn().expect("a crowd");
         let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        BufReader::new(child.stdout.take().expect("a crowd")).read_line(&mut said).expect("a crowd");
         Crowd { child, said }
     }
 }

@@ -27,9 +27,9 @@ impl Sshd {
     /// Starts one that lets root in with a certificate.
     pub fn start(service: &Service, name: &str, host_key: HostKey) -> Self {
         let dir = service.host.dir().join(name);
-        std::fs::create_dir(&dir).unwrap();
-        std::fs::create_dir_all("/run/sshd").unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        std::fs::create_dir(&dir).expect("an sshd");
+        std::fs::create_dir_all("/run/sshd").expect("an sshd");
+        let port = TcpListener::bind("127.0.0.1:0").expect("an sshd").local_addr().expect("an sshd").port();
         let key = dir.join("key");
         run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
         let mut certificate = String::new();
@@ -50,8 +50,8 @@ impl Sshd {
             key = key.display(),
             ca = service.backend.ssh_ca("user_ca.pub").display(),
         );
-        std::fs::write(&config, text).unwrap();
-        let log = std::fs::File::create(dir.join("log")).unwrap();
+        std::fs::write(&config, text).expect("an sshd");
+        let log = std::fs::File::create(dir.join("log")).expect("an sshd");
         let child = Command::new("/usr/sbin/sshd")
             .arg("-D")
             .arg("-e")
@@ -60,7 +60,7 @@ impl Sshd {
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
-            .unwrap();
+            .expect("an sshd");
         let sshd = Sshd { child, port, dir, host_key };
         until("sshd", || TcpStream::connect(("127.0.0.1", port)).ok());
         sshd
@@ -68,17 +68,17 @@ impl Sshd {
 
     /// An ssh of an account's to this sshd, as its user root.
     pub fn ssh(&self, account: Account<'_>, more: &[&str], user: &str, remote: &str) -> std::process::Output {
-        let host_key = std::fs::read_to_string(self.dir.join("key.pub")).unwrap();
+        let host_key = std::fs::read_to_string(self.dir.join("key.pub")).expect("an sshd");
         let known = self.dir.join("known_hosts");
-        let authority = self.dir.parent().unwrap().join("ssh/known_hosts");
-        let authority = std::fs::read_to_string(authority).unwrap();
-        let name = self.dir.file_name().unwrap().to_str().unwrap();
+        let authority = self.dir.parent().expect("an sshd").join("ssh/known_hosts");
+        let authority = std::fs::read_to_string(authority).expect("an sshd");
+        let name = self.dir.file_name().expect("an sshd").to_str().expect("an sshd");
         // ssh prefers the kind of key that it knows.
         let line = match self.host_key {
             HostKey::Certified => authority,
             HostKey::Plain => format!("{name} {host_key}"),
         };
-        std::fs::write(&known, line).unwrap();
+        std::fs::write(&known, line).expect("an sshd");
         let (port, known) = (self.port.to_string(), format!("UserKnownHostsFile={}", known.display()));
         let alias = format!("HostKeyAlias={name}");
         let mut arguments = vec!["-F", "none", "-p", &port, "-l", user, "-o", &known, "-o", &alias];
@@ -98,7 +98,7 @@ impl Sshd {
 
     /// What it logged.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.join("log")).unwrap()
+        std::fs::read_to_string(self.dir.join("log")).expect("an sshd")
     }
 }
 
@@ -110,6 +110,6 @@ impl Drop for Sshd {
 }
 
 fn run(command: &mut Command) {
-    let output = command.output().unwrap();
+    let output = command.output().expect("an sshd");
     assert!(output.status.success(), "{output:?}");
 }

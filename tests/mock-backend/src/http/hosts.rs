@@ -1,6 +1,5 @@
 //! Enrollment, and what enrolled hosts send.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -157,9 +156,8 @@ impl Received {
     }
 
     /// Names and values of the query.
-    pub(super) fn query(&self) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Refused> {
-        let query = self.parts.uri.query().unwrap_or_default();
-        Ok(url::form_urlencoded::parse(query.as_bytes()).collect())
+    pub(super) fn query(&self) -> url::form_urlencoded::Parse<'_> {
+        url::form_urlencoded::parse(self.parts.uri.query().unwrap_or_default().as_bytes())
     }
 
     fn idempotency_key(&self) -> Result<Option<String>, Refused> {

@@ -105,7 +105,7 @@ pub(super) async fn find_hosts(
     let request = Received::read(request).await?;
     let host = caller(&backend, &request)?;
     let (mut name, mut uid) = (None, None);
-    for (key, value) in request.query()? {
+    for (key, value) in request.query() {
         match key.as_ref() {
             "name" if !value.is_empty() && value.len() <= 255 => name = Some(value.into_owned()),
             "uid" => uid = value.parse::<u32>().ok(),

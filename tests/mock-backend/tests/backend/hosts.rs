@@ -3,7 +3,7 @@
 use chrono::Utc;
 use hostward_protocol::api::IDEMPOTENCY_KEY;
 use hostward_protocol::problem::Code;
-use hostward_protocol::report::{Cause, Finding, REPORT_SCHEMA, Report, Responsible};
+use hostward_protocol::report::{Cause, Finding, Report, Responsible};
 use reqwest::{Method, Response};
 
 use crate::support::{Bench, TestHost, problem};
@@ -11,20 +11,7 @@ use crate::support::{Bench, TestHost, problem};
 const REPORT: &str = "/v1/hosts/self/report";
 
 pub fn sample_report(users: u32) -> Report {
-    Report {
-        schema: REPORT_SCHEMA.into(),
-        at: Utc::now(),
-        agent_version: "0.1.0".into(),
-        project: Some("acme".into()),
-        cause: Cause::Timer,
-        policy: None,
-        admission: None,
-        steps: Vec::new(),
-        refusals: Vec::new(),
-        drift: Vec::new(),
-        warnings: Vec::new(),
-        users,
-    }
+    Report { project: Some("acme".into()), users, ..Report::new(Cause::Timer, Utc::now(), "0.1.0") }
 }
 
 async fn send(bench: &Bench, host: &TestHost, users: u32, key: Option<&str>) -> Response {

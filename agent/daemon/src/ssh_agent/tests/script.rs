@@ -149,7 +149,11 @@ impl Mode {
             responsible: Responsible::Backend,
             mend: "mend it".into(),
         };
-        Failure { finding, retry_after: None::<Duration>, is_down: matches!(self, Mode::Down) }
+        Failure {
+            finding: finding.into(),
+            retry_after: None::<Duration>,
+            is_down: matches!(self, Mode::Down),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use hostward_host_tests::{Fixture, Release, SOON, new_lab};
 use hostward_protocol::report::Outcome;
 
-use crate::state::{Pendulum, Side};
+use super::state::{Pendulum, Side};
 
 const DROP_IN: &str = "/etc/systemd/system/hostward-apply.service.d/strace.conf";
 

@@ -2,7 +2,7 @@
 
 use hostward_host_tests::{Fixture, Lab, Output, Release, new_lab, on_each_release};
 
-use crate::people::team;
+use super::people::team;
 
 /// Prints as whom it runs, a variable, and its arguments.
 const PROBE: &str = r#"#!/bin/sh

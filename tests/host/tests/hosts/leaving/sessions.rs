@@ -3,7 +3,7 @@
 use hostward_host_tests::{Fixture, SOON, TEAM, Terminal, edited, new_lab, on_each_release};
 use hostward_protocol::report::Outcome;
 
-use crate::processes::{FAST, Kind, NAP, OWN, all_end};
+use super::processes::{FAST, Kind, NAP, OWN, all_end};
 
 fn team() -> String {
     edited(TEAM, "{ executable = \"/usr/bin/id\" }", &format!("{{ executable = \"{NAP}\" }}"))

@@ -3,7 +3,7 @@
 use hostward_host_tests::{Fixture, Lab, Release, new_lab, on_each_release};
 use hostward_protocol::report::{Finding, Outcome, Report, Responsible};
 
-use crate::people::team;
+use super::people::team;
 
 const KEEPS: &str = "[entitlements.keeps]\nenv_keep = [\"COLOUR\"]\ncommands = [{ executable = \"/usr/bin/env\", arguments = \"none\" }]\n";
 

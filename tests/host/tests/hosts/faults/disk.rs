@@ -3,7 +3,7 @@
 use hostward_host_tests::{Fixture, Release, SOON, new_lab, on_each_release};
 use hostward_protocol::report::Responsible;
 
-use crate::state::{Pendulum, Side};
+use super::state::{Pendulum, Side};
 
 /// Everything that root's process writes to, and what of it is on a file system of its own in a test.
 const FULL: &[&str] = &[

@@ -12,8 +12,8 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
 
-use crate::people::team;
-use crate::text::{Meaning, PROBES, Reading, command};
+use super::people::team;
+use super::text::{Meaning, PROBES, Reading, command};
 
 /// Runs sudo; see there.
 const RUN: &str = include_str!("run.py");

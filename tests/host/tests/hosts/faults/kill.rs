@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hostward_host_tests::{Fixture, SOON, new_lab, on_each_release};
 
-use crate::state::{Pendulum, Side};
+use super::state::{Pendulum, Side};
 
 /// How often each process is killed. The moments are spread over what an apply takes.
 const KILLS: u32 = 15;

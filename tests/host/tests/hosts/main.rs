@@ -1,0 +1,14 @@
+//! What the installed package does on a host, subject by subject. One program, so that no host waits for those of
+//! another subject to end.
+
+mod accounts;
+mod command_line;
+mod drift;
+mod enrollment;
+mod faults;
+mod install;
+mod leaving;
+mod policy;
+mod privileges;
+mod sshd;
+mod sudo;
