@@ -129,7 +129,7 @@ $(FUZZ)/bin/cargo-fuzz:
 fuzz: export RUSTC_BOOTSTRAP = 1
 fuzz: export CARGO_TARGET_DIR = $(CURDIR)/target/fuzz
 fuzz: apt $(FUZZ)/bin/cargo-fuzz
-	for target in account_database account_records policy entitlement; do \
+	for target in account_database account_records policy entitlement ssh_agent; do \
 	    mkdir -p target/fuzz/corpus/$$target; \
 	    PATH="$$PWD/$(FUZZ)/bin:$$PATH" cargo fuzz run --fuzz-dir tests/fuzz $$target \
 	        target/fuzz/corpus/$$target tests/fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096; \

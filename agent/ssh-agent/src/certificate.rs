@@ -24,6 +24,9 @@ pub enum CertificateError {
     /// Signed by nobody who may.
     #[error("it is signed by an authority that the policy does not name")]
     Authority,
+    /// The key is revoked.
+    #[error("its key is revoked")]
+    Revoked,
     /// The signature is none.
     #[error("its signature is not that of its authority, or of a kind that cannot be checked")]
     Signature,
@@ -150,6 +153,9 @@ impl Certificate {
         }
         if !authorities.contains(&self.authority) {
             return Err(CertificateError::Authority);
+        }
+        if authorities.is_revoked(&self.key) {
+            return Err(CertificateError::Revoked);
         }
         let signed = self.bytes.get(..self.signed).ok_or(CertificateError::Malformed)?;
         if !signature::is_valid(&self.authority, signed, &self.signature) {

@@ -67,7 +67,7 @@ pub fn block() -> anyhow::Result<ExitCode> {
     println!(
         "# Hosts that hostward knows are gone to as {user}, with a certificate that this account gets by itself."
     );
-    println!("Match exec \"{} resolve -q %h\"", ssh_options::for_shell(&program));
+    println!("Match exec \"{} resolve -q -- '%h'\"", ssh_options::for_shell(&program));
     for line in ssh_options::lines(user, &program) {
         println!("    {line}");
     }

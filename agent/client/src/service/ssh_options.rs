@@ -17,7 +17,7 @@ fn everywhere() -> Vec<(&'static str, String)> {
         ("PubkeyAuthentication", value("yes")),
         ("PreferredAuthentications", value("publickey")),
         ("UserKnownHostsFile", value(KNOWN_HOSTS_FILE)),
-        ("GlobalKnownHostsFile", value("none")),
+        ("GlobalKnownHostsFile", value("/dev/null")),
         ("StrictHostKeyChecking", value("yes")),
         ("CheckHostIP", value("no")),
         ("UpdateHostKeys", value("no")),
@@ -39,14 +39,16 @@ pub fn arguments(user: &str, id: &str, program: &Path) -> Vec<String> {
 
 /// Lines of a block in ssh_config(5).
 pub fn lines(user: &str, program: &Path) -> Vec<String> {
-    let own =
-        [("User", user.to_owned()), ("ProxyCommand", format!("{} proxycommand %h %p", for_shell(program)))];
+    let own = [
+        ("User", user.to_owned()),
+        ("ProxyCommand", format!("{} proxycommand -- '%h' %p", for_shell(program))),
+    ];
     own.into_iter().chain(everywhere()).map(|(name, value)| format!("{name} {value}")).collect()
 }
 
 /// A shell runs it, after ssh has replaced what begins with `%`.
 fn proxy_command(program: &Path, id: &str) -> String {
-    format!("exec {} proxycommand {}", for_shell(program), for_shell(Path::new(id)))
+    format!("exec {} proxycommand -- {}", for_shell(program), for_shell(Path::new(id)))
 }
 
 /// One word of a shell's, as ssh passes it on.
@@ -95,7 +97,7 @@ mod tests {
             "hostkeyalias h1",
             "stricthostkeychecking true",
             "forwardagent no",
-            "proxycommand exec /usr/bin/hostward proxycommand h1",
+            "proxycommand exec /usr/bin/hostward proxycommand -- h1",
             "preferredauthentications publickey",
             "userknownhostsfile /var/lib/hostward/ssh/known_hosts",
         ] {
