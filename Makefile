@@ -155,7 +155,7 @@ FUZZ := $(TOOLS)/cargo-fuzz-$(CARGO_FUZZ)
 $(FUZZ)/bin/cargo-fuzz:
 	cargo install --locked --quiet --root $(FUZZ) cargo-fuzz@$(CARGO_FUZZ)
 
-FUZZ_TARGETS := account_database account_records account_answers policy entitlement
+FUZZ_TARGETS := account_database account_records account_answers policy entitlement ssh_agent
 # Small inputs reach everything in a database that is damaged by instructions; documents want room.
 FUZZ_LEN_account_answers := 64
 FUZZ_LEN_account_records := 1024

@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use hostward_plan::facts::ManagedFile;
 use hostward_plan::ledger::{DATABASE_PATH, Ledger, WrittenFile};
-use hostward_plan::sshd::{Admission, Authentication};
+use hostward_plan::sshd::Demands;
 use hostward_plan::step::{Direction, Plan, PlannedStep, Step};
 use hostward_protocol::report::{Finding, Outcome, StepOutcome};
 
@@ -43,7 +43,7 @@ pub struct Setting<'a> {
     /// A number for the account database, for people: the policy's version.
     pub generation: u64,
     /// What sshd is asked to show for [`Plan::probe`].
-    pub sshd: (Authentication, Admission),
+    pub sshd: Demands,
     /// sshd had not read its configuration since an earlier change.
     pub reload_was_due: bool,
     /// Whether [`Plan::probe`] is served before the first step.
@@ -283,7 +283,15 @@ impl Execution<'_> {
                         self.sshd_change(sshd::install(root, content))?;
                         Done::default()
                     }
-                    ManagedFile::UserCa | ManagedFile::Krl => file::install(root, *file, content)?,
+                    ManagedFile::HostCertificate(_) => {
+                        self.sshd_changed = true;
+                        file::install(root, *file, content)?
+                    }
+                    ManagedFile::UserCa
+                    | ManagedFile::Krl
+                    | ManagedFile::Services
+                    | ManagedFile::KnownHosts
+                    | ManagedFile::ClientConfig => file::install(root, *file, content)?,
                 };
                 self.ledger.files.insert(file.path().into(), WrittenFile::of(content));
                 return Ok(done);

@@ -27,13 +27,21 @@ pub enum Name {
     Targets(u64),
     /// `SHA256.TARGET`
     Target(Kind),
+    /// `host-certificates`: no part of the policy
+    HostCertificates,
 }
+
+/// Certificates for this host's own keys, a line each.
+pub const HOST_CERTIFICATES: &str = "host-certificates";
 
 impl Name {
     /// Reads a name; `None` for one that the inbox does not have, whatever the directory holds.
     pub fn parse(name: &str) -> Option<Name> {
         if name == "timestamp.json" {
             return Some(Name::Timestamp);
+        }
+        if name == HOST_CERTIFICATES {
+            return Some(Name::HostCertificates);
         }
         let (first, rest) = name.split_once('.')?;
         if first.len() == 64 {
@@ -55,7 +63,7 @@ impl Name {
     /// The largest file of this name that is read, in bytes.
     pub fn cap(self) -> u64 {
         match self {
-            Name::Timestamp | Name::Snapshot(_) => 256 << 10,
+            Name::Timestamp | Name::Snapshot(_) | Name::HostCertificates => 256 << 10,
             Name::Root(_) => 1 << 20,
             Name::Targets(_) => 16 << 20,
             Name::Target(kind) => kind.max_len(),
@@ -139,6 +147,7 @@ mod tests {
     fn only_a_few_names_exist() {
         let sha = "a".repeat(64);
         assert_eq!(Name::parse("timestamp.json"), Some(Name::Timestamp));
+        assert_eq!(Name::parse("host-certificates"), Some(Name::HostCertificates));
         assert_eq!(Name::parse("12.root.json"), Some(Name::Root(12)));
         assert_eq!(Name::parse(&format!("{sha}.users-00.json")), Some(Name::Target(Kind::Users)));
         for name in [

@@ -4,6 +4,7 @@
 mod host;
 mod local;
 mod managed;
+mod offered;
 mod sshd;
 
 pub use host::visudos;
@@ -34,7 +35,9 @@ pub fn facts(root: &Root, ledger: Ledger) -> Result<Facts, LocalError> {
     let local_uids: BTreeSet<u32> = local_users.iter().map(|user| user.uid).collect();
     let homes = former_homes(root, &ledger);
     let running = running(root, &ledger, &local_uids);
+    let agent = local::agent(&local_users);
     Ok(Facts {
+        offered_certificates: offered::certificates(root, agent),
         host_labels: host::labels(root),
         subordinate_ids: local::subordinate_ids(root)?,
         shells: local::shells(root),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hostward_config::Config;
+use hostward_protocol::api::HostInfo;
 use hostward_protocol::local::{
     AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState, TokenProblem,
 };
@@ -26,11 +27,13 @@ use crate::control::Asked;
 use crate::disk;
 use crate::enrollment::{Ended, Enroller, disk_finding};
 use crate::events::Events;
+use crate::host_certificates::{self, HostCertificates};
 use crate::identity::{self, Identity, Standing};
 use crate::job::Job;
 use crate::paths::Options;
 use crate::policy::{self, Follower, Repository};
 use crate::reporting::{self, Reporting};
+use crate::ssh_agent::{Desk, Issuer};
 use crate::status::Board;
 use crate::token::{Errand, Step};
 use crate::watch::Watch;
@@ -69,9 +72,11 @@ pub struct Agent {
     token: Job<Ended>,
     follower: Option<Follower>,
     reporting: Option<Reporting>,
+    certificates: Option<HostCertificates>,
     leaving: Job<Result<(), Fault>>,
     leave_asked: Vec<oneshot::Sender<AgentReply>>,
     problems: Problems,
+    desk: Arc<Desk>,
 }
 
 /// What there is to say of the token.
@@ -100,6 +105,7 @@ impl Agent {
         let standing = identity::load(&options.identity(), &machine)
             .unwrap_or_else(|error| Standing::Damaged(damaged(&error)));
         let api = Api::new(Arc::new(Http::new(config.backend.clone())), clock.clone());
+        let desk = Arc::new(Desk::new(options.ssh.clone(), clock.clone()));
         let now = Instant::now();
         let mut agent = Agent {
             root: Root::at(&options.apply_socket),
@@ -118,12 +124,20 @@ impl Agent {
             token: Job::default(),
             follower: None,
             reporting: None,
+            certificates: None,
             leaving: Job::default(),
             leave_asked: Vec::new(),
             problems: Problems::default(),
+            desk,
         };
+        agent.desk.set_require_hostbound(agent.config.service.require_hostbound);
         agent.stand(standing, now);
         Ok(agent)
+    }
+
+    /// What answers those who ask the SSH agent.
+    pub fn desk(&self) -> Arc<Desk> {
+        self.desk.clone()
     }
 
     /// Runs for ever.
@@ -142,7 +156,18 @@ impl Agent {
         let token = self.errand.due().filter(|_| !self.token.is_running());
         let policy = self.follower.as_ref().filter(|_| !self.telling).and_then(Follower::due);
         let report = self.reporting.as_ref().and_then(Reporting::due);
-        [token, policy, report].into_iter().flatten().min()
+        let certificates = self.certificates.as_ref().filter(|_| self.is_described());
+        let certificates = certificates.and_then(|job| job.due(Instant::now(), self.clock.now()));
+        [token, policy, report, certificates].into_iter().flatten().min()
+    }
+
+    /// Whether the backend knows the host's keys and names.
+    fn is_described(&self) -> bool {
+        self.reporting.as_ref().is_some_and(Reporting::is_host_told)
+    }
+
+    fn host_info(&self) -> HostInfo {
+        host_info::collect(&self.config, &self.machine, &self.options.etc_ssh)
     }
 
     fn start_due(&mut self, now: Instant) {
@@ -155,7 +180,7 @@ impl Agent {
                 dir: self.options.identity(),
                 machine: self.machine.clone(),
             };
-            let host = host_info::collect(&self.config, &self.machine);
+            let host = self.host_info();
             self.token.start(enroller.take(step, self.standing.clone(), host));
         }
         let mut free = !self.telling;
@@ -167,6 +192,10 @@ impl Agent {
         }
         if let Some(reporting) = &mut self.reporting {
             reporting.start(now, free);
+        }
+        let is_described = self.is_described();
+        if let Some(certificates) = self.certificates.as_mut().filter(|_| is_described) {
+            certificates.start(now, self.clock.now());
         }
     }
 
@@ -189,6 +218,12 @@ impl Agent {
                 if let Some(reporting) = &mut self.reporting {
                     let news = reporting.conclude(finished, now);
                     self.report_news(news, now);
+                }
+            }
+            Happening::Certificates(finished) => {
+                if let Some(certificates) = &mut self.certificates {
+                    let news = certificates.conclude(finished, now, self.clock.now());
+                    self.certificate_news(news, now);
                 }
             }
             Happening::Left(told) => self.left(told),
@@ -272,6 +307,7 @@ impl Agent {
             }
             policy::News::Report(report) => {
                 self.events.reported(&report);
+                self.desk.look();
                 if let Some(reporting) = &mut self.reporting {
                     reporting.deliver(&report, now);
                 }
@@ -295,7 +331,10 @@ impl Agent {
                 if let Some(follower) = &mut self.follower {
                     follower.heard(&report, now);
                 }
-                let host = host_info::collect(&self.config, &self.machine);
+                let host = self.host_info();
+                if let Some(certificates) = &mut self.certificates {
+                    certificates.set_host(host.clone(), now);
+                }
                 if let Some(reporting) = &mut self.reporting {
                     reporting.set_host(host, now);
                 }
@@ -304,6 +343,23 @@ impl Agent {
         }
         if let Some(follower) = &mut self.follower {
             follower.set_estranged(unknown || self.problems.is_estranged());
+        }
+    }
+
+    fn certificate_news(&mut self, news: host_certificates::News, now: Instant) {
+        match news {
+            host_certificates::News::Arrived => {
+                self.board.contact(self.clock.now(), None);
+                self.problems.certificates(None);
+                if let Some(reporting) = &mut self.reporting {
+                    reporting.ask_root(now);
+                }
+            }
+            host_certificates::News::None => self.problems.certificates(None),
+            host_certificates::News::Failed(finding, delay) => {
+                let at = self.in_(delay);
+                self.problems.certificates(Some((finding, Some(at))));
+            }
         }
     }
 
@@ -316,6 +372,9 @@ impl Agent {
             }
         }
         let (status_dir, _) = self.options.host_status_place();
+        if dirs.iter().any(|dir| dir == status_dir || *dir == self.options.ssh) {
+            self.desk.look();
+        }
         if dirs.iter().any(|dir| dir == status_dir)
             && let Some(status) = policy::host_status(&self.options.host_status)
         {
@@ -365,6 +424,7 @@ impl Agent {
         self.api = Api::new(http, self.clock.clone());
         self.events.set_limits(&config.events);
         self.config = config;
+        self.desk.set_require_hostbound(self.config.service.require_hostbound);
         if !self.leaving.is_running() {
             self.errand.look(now, self.token.is_running());
             self.stand(self.standing.clone(), now);
@@ -377,8 +437,11 @@ impl Agent {
         self.events.stand(&self.standing);
         self.follower = None;
         self.reporting = None;
+        self.certificates = None;
         self.problems.policy(None);
         self.problems.report(None);
+        self.desk.set_issuer(None);
+        self.problems.certificates(None);
         let identity = match &self.standing {
             Standing::Nobody => return,
             Standing::Damaged(reason) => {
@@ -394,16 +457,25 @@ impl Agent {
             }
             Standing::Host(identity) => identity.clone(),
         };
+        self.desk.set_issuer(Some(Issuer::Backend { api: self.api.clone(), identity: identity.clone() }));
         match self.follow(identity.clone(), now) {
             Ok(follower) => self.follower = Some(follower),
             Err(finding) => self.problems.policy(Some((finding, None))),
         }
+        let host = self.host_info();
+        self.certificates = Some(HostCertificates::new(
+            self.options.clone(),
+            identity.clone(),
+            self.api.clone(),
+            host.clone(),
+            now,
+        ));
         self.reporting = Some(Reporting::new(
             self.options.clone(),
             identity.clone(),
             self.api.clone(),
             self.root.clone(),
-            host_info::collect(&self.config, &self.machine),
+            host,
             now,
         ));
     }

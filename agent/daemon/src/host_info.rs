@@ -3,18 +3,20 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
-use hostward_config::Config;
+use hostward_config::{Config, sshd_config};
 use hostward_protocol::api::HostInfo;
 
 /// The longest public key file that is read.
 const MAX_KEY_LEN: u64 = 16 << 10;
 
 /// Collects it. What cannot be read is left out: none of it decides anything.
-pub fn collect(config: &Config, machine: &str) -> HostInfo {
+pub fn collect(config: &Config, machine: &str, etc_ssh: &Path) -> HostInfo {
     let (hostname, architecture) = uname();
     let (os, os_version) = os_release();
     let host = &config.host;
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
     HostInfo {
+        fqdn: hostward_config::fully_qualified(&hosts, &hostname),
         hostname,
         canonical_name: host.canonical_name.clone(),
         alt_names: host.alt_names.clone(),
@@ -32,8 +34,8 @@ pub fn collect(config: &Config, machine: &str) -> HostInfo {
         os_version,
         architecture,
         agent_version: env!("CARGO_PKG_VERSION").into(),
-        ssh_host_keys: ssh_host_keys(Path::new("/etc/ssh")),
-        ssh_port: None,
+        ssh_host_keys: ssh_host_keys(etc_ssh),
+        ssh_port: ssh_port(etc_ssh),
         machine: machine.into(),
     }
 }
@@ -95,6 +97,20 @@ fn ssh_host_keys(dir: &Path) -> Vec<String> {
         .collect()
 }
 
+/// Where sshd listens by its configuration, where it is installed and the file is for everybody to read.
+fn ssh_port(dir: &Path) -> Option<u16> {
+    let main = std::fs::read_to_string(dir.join("sshd_config")).ok()?;
+    let entries = std::fs::read_dir(dir.join("sshd_config.d")).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| {
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        name.is_some_and(|name| name.ends_with(".conf") && !name.starts_with('.'))
+    });
+    paths.sort();
+    let drop_ins: Vec<_> = paths.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+    Some(sshd_config::port(&main, &drop_ins))
+}
+
 fn interface_address(name: &str) -> Option<String> {
     let addresses: Vec<IpAddr> = nix::ifaddrs::getifaddrs()
         .ok()?
@@ -141,6 +157,20 @@ mod tests {
         assert_eq!(found(&["fe80::1", "2001:db8::1", "192.0.2.1"]).as_deref(), Some("192.0.2.1"));
         assert_eq!(found(&["169.254.1.1", "2001:db8::1"]).as_deref(), Some("2001:db8::1"));
         assert_eq!(found(&["fe80::1"]), None);
+    }
+
+    #[test]
+    fn the_port_is_read_where_sshd_is_installed() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(ssh_port(dir.path()), None);
+        std::fs::write(dir.path().join("sshd_config"), "Include /etc/ssh/sshd_config.d/*.conf\nPort 2222\n")
+            .unwrap();
+        assert_eq!(ssh_port(dir.path()), Some(2222));
+        std::fs::create_dir(dir.path().join("sshd_config.d")).unwrap();
+        std::fs::write(dir.path().join("sshd_config.d/b.conf"), "Port 2300\n").unwrap();
+        std::fs::write(dir.path().join("sshd_config.d/a.conf"), "Port 2400\n").unwrap();
+        std::fs::write(dir.path().join("sshd_config.d/.a.new"), "Port 2500\n").unwrap();
+        assert_eq!(ssh_port(dir.path()), Some(2400));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::machine::hex;
 /// The name of the newest timestamp. Put there last: until then root sees the version before.
 pub const TIMESTAMP: &str = "timestamp.json";
 
+/// The name of certificates for the host's own keys, a line each. No part of the policy.
+pub const HOST_CERTIFICATES: &str = "host-certificates";
+
 /// The inbox.
 #[derive(Clone, Debug)]
 pub struct Inbox {
@@ -57,13 +60,21 @@ impl Inbox {
         self.dir.join(name).is_file()
     }
 
-    /// Removes everything but `keep`.
+    /// Removes everything of the policy but `keep`.
     pub fn sweep(&self, keep: &BTreeSet<String>) -> Result<(), DiskError> {
+        self.remove_unless(|name| name == HOST_CERTIFICATES || keep.contains(name))
+    }
+
+    /// Removes everything.
+    pub fn clear(&self) -> Result<(), DiskError> {
+        self.remove_unless(|_| false)
+    }
+
+    fn remove_unless(&self, is_kept: impl Fn(&str) -> bool) -> Result<(), DiskError> {
         let failed = |source| DiskError::Read { path: self.dir.clone(), source };
         for entry in std::fs::read_dir(&self.dir).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            let is_kept = entry.file_name().to_str().is_some_and(|n| keep.contains(n));
-            if !is_kept {
+            if !entry.file_name().to_str().is_some_and(&is_kept) {
                 disk::remove(&entry.path())?;
             }
         }
@@ -124,5 +135,10 @@ mod tests {
         let names: Vec<_> =
             std::fs::read_dir(dir.path().join("inbox")).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, [TIMESTAMP]);
+        inbox.put(HOST_CERTIFICATES, b"x").unwrap();
+        inbox.sweep(&BTreeSet::new()).unwrap();
+        assert!(inbox.has(HOST_CERTIFICATES) && !inbox.has(TIMESTAMP));
+        inbox.clear().unwrap();
+        assert!(!inbox.has(HOST_CERTIFICATES));
     }
 }

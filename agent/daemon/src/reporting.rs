@@ -42,6 +42,8 @@ pub struct Reporting {
     failures: Backoff,
     job: Job<Event>,
     asking: bool,
+    /// Something is before root that it has not looked at.
+    unseen: bool,
 }
 
 #[derive(Clone)]
@@ -127,6 +129,7 @@ impl Reporting {
             failures: Backoff::backend(),
             job: Job::default(),
             asking: false,
+            unseen: false,
         };
         reporting.host_is_told = told.is_some_and(|told| told == reporting.told());
         reporting
@@ -180,20 +183,24 @@ impl Reporting {
             });
         } else if free && self.options.inbox().join(TIMESTAMP).exists() {
             self.asking = true;
+            self.unseen = false;
             self.asked_at = Some(now);
             self.ask_at = now + jittered(INTERVAL, random::fraction());
             let root = self.root.clone();
             self.job.start(async move { Event::Asked(root.admit().await) });
         } else {
             // Something is before root whose report will do, or there is no policy yet.
-            self.ask_at = now + SPACING;
+            let soon = self.unseen && !free;
+            self.ask_at = now + if soon { Duration::from_secs(1) } else { SPACING };
         }
     }
 
     /// Root made a report: it goes to the backend.
     pub fn deliver(&mut self, report: &Report, now: Instant) {
         self.told_of.deliver(report, crate::policy::host_status(&self.options.host_status));
-        self.ask_at = now + jittered(INTERVAL, random::fraction());
+        // Root may have looked before the last of it was there.
+        let ask_in = if self.unseen { Duration::ZERO } else { jittered(INTERVAL, random::fraction()) };
+        self.ask_at = now + ask_in;
         self.waiting = Some(Waiting { report: Arc::new(report.clone()), idempotency_key: random::id() });
         if self.failures.is_fresh() {
             self.send_at = now;
@@ -263,6 +270,17 @@ impl Reporting {
         }
         self.send_at = now + delay;
         if unknown { News::HostUnknown(finding, delay) } else { News::Failed(finding, delay) }
+    }
+
+    /// Whether the backend knows what the host says of itself.
+    pub fn is_host_told(&self) -> bool {
+        self.host_is_told
+    }
+
+    /// Something in the inbox is new that is no part of the policy: root's next report is wanted now.
+    pub fn ask_root(&mut self, now: Instant) {
+        self.unseen = true;
+        self.ask_at = now;
     }
 
     /// The operator acted: what waits is tried at once.

@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use hostward_config::Config;
 use hostward_protocol::document::Settings;
 use hostward_protocol::report::{Finding, Staleness};
+use hostward_protocol::service::{BoundService, BoundServices, SERVICES_SCHEMA};
 
-use crate::facts::{Accounts, Facts};
+use crate::facts::{Accounts, Facts, HostKeyKind};
 use crate::ledger::sha256_hex;
 use crate::policy::Policy;
 use crate::resolve::Resolution;
@@ -21,8 +22,13 @@ pub struct Desired {
     pub ids: BTreeMap<u32, String>,
     /// Content of the sudoers file; `None` where there is no rule or the operator does not want one.
     pub sudoers: Option<String>,
-    /// User CA public keys, one a line; `None` where there is no acceptable one or sshd is not managed.
+    /// User CA public keys, one a line; `None` where there is no acceptable one, or nobody to ask for them: sshd is not
+    /// managed, and no local account stands for anybody.
     pub user_ca: Option<String>,
+    /// Local accounts that stand for users; `None` where there are none.
+    pub services: Option<Services>,
+    /// Certificates that sshd presents for its keys, each a line.
+    pub host_certificates: BTreeMap<HostKeyKind, String>,
     /// What the KRL is compiled from, as ssh-keygen(1) reads a KRL specification; empty where nothing is revoked.
     pub krl: KrlSpec,
     /// Project settings that matter later.
@@ -39,6 +45,26 @@ pub struct Desired {
     pub refusals: Vec<Finding>,
     /// Entries accepted that somebody should look at.
     pub warnings: Vec<Finding>,
+}
+
+/// Local accounts that stand for users, and what their ssh is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Services {
+    /// Ascending by uid, each uid once.
+    pub bound: Vec<BoundService>,
+    /// CAs of the project's hosts, as known_hosts(5) has them.
+    pub known_hosts: String,
+    /// A block of ssh_config(5) for each local account.
+    pub client_config: String,
+}
+
+impl Services {
+    /// Content of [`crate::facts::ManagedFile::Services`] for these bindings.
+    pub fn json(bound: &[BoundService]) -> String {
+        let services = BoundServices { schema: SERVICES_SCHEMA.to_owned(), services: bound.to_vec() };
+        // Nothing in it can fail to be written.
+        serde_json::to_string_pretty(&services).map(|text| text + "\n").unwrap_or_default()
+    }
 }
 
 /// What the KRL is compiled from.

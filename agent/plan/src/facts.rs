@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use hostward_accounts::{Group, User};
 use hostward_config::IdRange;
+use hostward_protocol::service::{CLIENT_CONFIG_FILE, KNOWN_HOSTS_FILE, SERVICES_FILE};
 
 use crate::ledger::Ledger;
 
@@ -28,6 +29,8 @@ pub struct Facts {
     pub sudo: Vec<SudoDialect>,
     /// What sshd is like, where it is installed.
     pub sshd: Option<SshdFacts>,
+    /// What the agent offers of certificates for this host's own keys.
+    pub offered_certificates: OfferedCertificates,
     /// The managed files as they are.
     pub files: BTreeMap<ManagedFile, FileFact>,
     /// Directories of root's state with another owner or mode than they should have.
@@ -85,6 +88,56 @@ pub struct SshdFacts {
     pub includes_directory: bool,
     /// `AllowGroups` or `AllowUsers` is set globally, in the main file or a drop-in that is not ours.
     pub restricts_logins: bool,
+    /// The host keys that sshd has: lines as in a `.pub` file.
+    pub host_keys: BTreeMap<HostKeyKind, String>,
+    /// The certificates that the operator's configuration names: lines as in a `-cert.pub` file.
+    pub operator_certificates: Vec<String>,
+}
+
+/// A kind of host key, of which sshd has one by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostKeyKind {
+    /// ECDSA
+    Ecdsa,
+    /// Ed25519
+    Ed25519,
+    /// RSA
+    Rsa,
+}
+
+impl HostKeyKind {
+    /// All of them.
+    pub const ALL: [HostKeyKind; 3] = [HostKeyKind::Ecdsa, HostKeyKind::Ed25519, HostKeyKind::Rsa];
+
+    /// The private key; the public one is beside it, with `.pub`.
+    pub fn key_path(self) -> &'static str {
+        match self {
+            HostKeyKind::Ecdsa => "/etc/ssh/ssh_host_ecdsa_key",
+            HostKeyKind::Ed25519 => "/etc/ssh/ssh_host_ed25519_key",
+            HostKeyKind::Rsa => "/etc/ssh/ssh_host_rsa_key",
+        }
+    }
+
+    /// Its certificate by the project.
+    pub fn certificate_path(self) -> &'static str {
+        match self {
+            HostKeyKind::Ecdsa => "/var/lib/hostward/ssh/host-ecdsa-cert.pub",
+            HostKeyKind::Ed25519 => "/var/lib/hostward/ssh/host-ed25519-cert.pub",
+            HostKeyKind::Rsa => "/var/lib/hostward/ssh/host-rsa-cert.pub",
+        }
+    }
+}
+
+/// What the agent offers of certificates for this host's own keys. Whoever it speaks for may be an enemy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OfferedCertificates {
+    /// Nothing.
+    #[default]
+    None,
+    /// The lines of the file.
+    Lines(Vec<String>),
+    /// A file that root does not read, and why.
+    Unreadable(String),
 }
 
 /// A file that hostward owns wholly.
@@ -98,12 +151,30 @@ pub enum ManagedFile {
     UserCa,
     /// `/var/lib/hostward/ssh/revoked.krl`
     Krl,
+    /// [`SERVICES_FILE`]
+    Services,
+    /// [`KNOWN_HOSTS_FILE`]
+    KnownHosts,
+    /// [`CLIENT_CONFIG_FILE`]
+    ClientConfig,
+    /// [`HostKeyKind::certificate_path`]
+    HostCertificate(HostKeyKind),
 }
 
 impl ManagedFile {
     /// All of them.
-    pub const ALL: [ManagedFile; 4] =
-        [ManagedFile::Sudoers, ManagedFile::SshdDropIn, ManagedFile::UserCa, ManagedFile::Krl];
+    pub const ALL: [ManagedFile; 10] = [
+        ManagedFile::Sudoers,
+        ManagedFile::SshdDropIn,
+        ManagedFile::UserCa,
+        ManagedFile::Krl,
+        ManagedFile::Services,
+        ManagedFile::KnownHosts,
+        ManagedFile::ClientConfig,
+        ManagedFile::HostCertificate(HostKeyKind::Ecdsa),
+        ManagedFile::HostCertificate(HostKeyKind::Ed25519),
+        ManagedFile::HostCertificate(HostKeyKind::Rsa),
+    ];
 
     /// Where it is.
     pub fn path(self) -> &'static str {
@@ -112,6 +183,10 @@ impl ManagedFile {
             ManagedFile::SshdDropIn => "/etc/ssh/sshd_config.d/10-hostward.conf",
             ManagedFile::UserCa => "/var/lib/hostward/ssh/user_ca.pub",
             ManagedFile::Krl => "/var/lib/hostward/ssh/revoked.krl",
+            ManagedFile::Services => SERVICES_FILE,
+            ManagedFile::KnownHosts => KNOWN_HOSTS_FILE,
+            ManagedFile::ClientConfig => CLIENT_CONFIG_FILE,
+            ManagedFile::HostCertificate(kind) => kind.certificate_path(),
         }
     }
 

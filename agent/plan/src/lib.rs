@@ -6,15 +6,17 @@
 //! between that and what was observed.
 
 mod account;
+mod client_config;
 pub mod desired;
 pub mod explain;
 pub mod facts;
+mod host_certificate;
 pub mod ledger;
 mod planning;
 pub mod policy;
 mod refusal;
 mod resolve;
-mod selector;
+pub mod selector;
 pub mod sshd;
 pub mod step;
 pub mod sudoers;

@@ -10,6 +10,7 @@ mod drift;
 mod files;
 mod homes;
 mod people;
+mod services;
 mod sessions;
 mod target;
 
@@ -35,6 +36,7 @@ pub fn plan(desired: &Desired, config: &Config, facts: &Facts, now: DateTime<Utc
     }
     files::user_ca(&target, facts, &mut steps);
     files::krl(&target, facts, &mut steps);
+    services::replace(&target, facts, &mut steps);
     files::sshd(&target, facts, &mut steps);
     files::sudoers(&target, facts, &mut steps);
     accounts::replace(&desired.accounts, &facts.database, &mut steps);
@@ -59,12 +61,14 @@ pub fn unenroll(facts: &Facts, now: DateTime<Utc>) -> Plan {
     let nobody = Desired::default();
     let mut ledger = people::remember(&nobody, None, facts, now);
     let mut steps = Steps::default();
+    services::remove(facts, &mut steps);
     steps.remove(ManagedFile::Sudoers, facts);
     if facts.database != DatabaseFact::Absent {
         steps.narrow(Step::RemoveAccounts, "");
     }
     sessions::end(&nobody, facts, &ledger, &mut steps);
     files::remove_sshd(facts, &mut steps);
+    steps.remove(ManagedFile::UserCa, facts);
     ledger.sshd_reload_due = steps.reloads();
     Plan {
         leaving: sessions::leaving(&nobody, facts),
@@ -104,7 +108,8 @@ impl Steps {
     fn into_ordered(mut self) -> Vec<PlannedStep> {
         self.widen.sort_by_key(|planned| match &planned.step {
             Step::ReplaceAccounts { .. } => 0,
-            Step::WriteFile { file: ManagedFile::SshdDropIn, .. } | Step::EditSshdMain { .. } => 1,
+            Step::WriteFile { file: ManagedFile::HostCertificate(_) | ManagedFile::SshdDropIn, .. }
+            | Step::EditSshdMain { .. } => 1,
             Step::ReloadSshd => 2,
             Step::WriteFile { file: ManagedFile::UserCa, .. } => 3,
             _ => 4,

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use hostward_protocol::document::{
-    DocumentError, Entitlement, Entitlements, Entry, Grant, Grants, Group, Groups, Kind, Project, Ssh, User,
-    Users, parse,
+    DocumentError, Entitlement, Entitlements, Entry, Grant, Grants, Group, Groups, Kind, Project, Service,
+    Services, Ssh, User, Users, parse,
 };
 
 /// All documents of a committed policy.
@@ -27,6 +27,8 @@ pub struct Policy {
     pub entitlements: Vec<Entry<Entitlement>>,
     /// `ssh.json`
     pub ssh: Ssh,
+    /// `services.json`; none where the policy is without it
+    pub services: Vec<Entry<Service>>,
 }
 
 /// The metadata that comes with the documents.
@@ -96,6 +98,7 @@ struct Read {
     grants: Option<Vec<Entry<Grant>>>,
     entitlements: Option<Vec<Entry<Entitlement>>>,
     ssh: Option<Ssh>,
+    services: Option<Vec<Entry<Service>>>,
 }
 
 impl Read {
@@ -109,6 +112,7 @@ impl Read {
                 join(&mut self.entitlements, parse::<Entitlements>(bytes)?.entitlements);
             }
             Kind::Ssh => self.ssh = Some(parse::<Ssh>(bytes)?),
+            Kind::Services => self.services = Some(parse::<Services>(bytes)?.services),
         }
         Ok(())
     }
@@ -129,6 +133,7 @@ impl Read {
             grants: self.grants.ok_or(missing("grants-00.json"))?,
             entitlements: self.entitlements.ok_or(missing("entitlements.json"))?,
             ssh: self.ssh.ok_or(missing("ssh.json"))?,
+            services: self.services.unwrap_or_default(),
         };
         // Entries that cannot be read are nobody's accounts.
         let is_empty = policy.users.iter().all(|user| user.shaped().is_none());

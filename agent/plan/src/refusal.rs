@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use hostward_protocol::report::{Finding, Responsible};
 
+use crate::selector::SelectorError;
 use crate::text::shown;
 
 /// Why something is refused, before it is known what it is about.
@@ -70,6 +71,15 @@ pub(crate) fn malformed(kind: &'static str, label: &str, at: (usize, usize)) -> 
         "publish an entry that follows the schema",
     )
     .about(about)
+}
+
+/// Why a host selector of an entry of this kind selects nothing.
+pub(crate) fn selector_invalid(kind: &str, selector: &str, why: SelectorError) -> Refusal {
+    Refusal::backend(
+        format!("{kind}-selector-invalid"),
+        format!("its host selector `{}` cannot be read: {why}", shown(selector)),
+        "write it as `labels.role=web,os.id in (debian,ubuntu)`",
+    )
 }
 
 /// Refusals and warnings, as they come.

@@ -11,11 +11,13 @@ mod horizon;
 mod host;
 mod membership;
 mod people;
+mod services;
 mod subids;
 mod sudo;
 
 pub(crate) use grants::{GrantEntry, GrantState};
 pub(crate) use groups::Groups;
+pub(crate) use horizon::Horizon;
 pub(crate) use membership::earlier;
 pub(crate) use people::{People, Standing};
 pub(crate) use sudo::Sudo;
@@ -25,14 +27,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use hostward_config::Config;
 use hostward_protocol::report::Staleness;
+use hostward_protocol::service::BoundService;
 
-use crate::desired::Desired;
+use crate::client_config::{client_config, known_hosts};
+use crate::desired::{Desired, KrlSpec, Services};
 use crate::facts::Facts;
+use crate::host_certificate;
 use crate::policy::Policy;
 use crate::refusal::{Findings, Refusal};
 use crate::trust;
 use accounts::LocalGids;
-use horizon::Horizon;
 use host::Host;
 
 /// The policy, judged: every entry with what it is here and now.
@@ -48,6 +52,7 @@ pub(crate) struct Resolution<'a> {
     /// Positions in [`People::admitted`] of each group's members, by the group's index.
     members: Vec<Vec<u32>>,
     pub(crate) sudo: Sudo<'a>,
+    services: Vec<BoundService>,
     findings: Findings,
 }
 
@@ -79,7 +84,20 @@ impl<'a> Resolution<'a> {
                 .collect()
         };
         let sudo = Sudo::read(&policy.entitlements, &grants, &groups, uids, &host, &mut findings);
-        Resolution { policy, host, horizon, staleness, groups, grants, people, members, sudo, findings }
+        let services = services::read(&policy.services, &people, &host, &mut horizon, &mut findings);
+        Resolution {
+            policy,
+            host,
+            horizon,
+            staleness,
+            groups,
+            grants,
+            people,
+            members,
+            sudo,
+            services,
+            findings,
+        }
     }
 
     /// Longer than `max_offline` ago, and the operator chose `lock`.
@@ -95,6 +113,11 @@ impl<'a> Resolution<'a> {
         let ssh = &self.policy.ssh;
         let user_ca = trust::user_cas(ssh, &mut self.findings);
         let krl = trust::krl(&ssh.revoked, &mut self.findings);
+        let host_cas = trust::host_cas(ssh, &krl, &mut self.findings);
+        let services = self.services(&host_cas, &krl);
+        let facts = self.host.facts;
+        let host_certificates =
+            host_certificate::choose(facts, &host_cas, &mut self.horizon, &mut self.findings);
         let manages_sshd = self.host.config.sshd.manage && self.host.facts.sshd.is_some();
         let ids = self
             .people
@@ -107,7 +130,9 @@ impl<'a> Resolution<'a> {
             accounts,
             ids,
             sudoers,
-            user_ca: user_ca.filter(|_| manages_sshd),
+            user_ca: user_ca.filter(|_| manages_sshd || services.is_some()),
+            services,
+            host_certificates,
             krl,
             settings: self.policy.project.settings.clone(),
             staleness: Some(self.staleness),
@@ -117,6 +142,20 @@ impl<'a> Resolution<'a> {
             refusals,
             warnings,
         }
+    }
+
+    /// Nobody is bound once the host was offline for too long: whoever left meanwhile must not come in elsewhere.
+    fn services(&mut self, host_cas: &[String], krl: &KrlSpec) -> Option<Services> {
+        let bound = std::mem::take(&mut self.services);
+        if bound.is_empty() || self.is_locked() {
+            return None;
+        }
+        let local_users = &self.host.facts.local_users;
+        Some(Services {
+            client_config: client_config(&bound, local_users, &mut self.findings),
+            known_hosts: known_hosts(host_cas, krl),
+            bound,
+        })
     }
 
     fn sudoers(&mut self) -> Option<String> {

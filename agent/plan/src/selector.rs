@@ -14,10 +14,17 @@ use crate::facts::Facts;
 
 /// The labels of this host, by full name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Labels(BTreeMap<String, String>);
+pub struct Labels(BTreeMap<String, String>);
 
 /// Name spaces of labels.
 const SPACES: [&str; 3] = ["labels.", "os.", "host."];
+
+impl FromIterator<(String, String)> for Labels {
+    /// Full names, such as `labels.role`, and values.
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(labels: T) -> Self {
+        Labels(labels.into_iter().collect())
+    }
+}
 
 impl Labels {
     /// `labels.*` from the operator's configuration only, `os.*` and `host.*` as root observed them.
@@ -40,7 +47,7 @@ fn full_name(key: &str) -> String {
 
 /// A parsed selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Selector(Vec<Requirement>);
+pub struct Selector(Vec<Requirement>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Requirement {
@@ -58,11 +65,14 @@ enum Test {
 
 /// Why a text is no selector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SelectorError {
+pub enum SelectorError {
+    /// Something unexpected.
     #[error("it does not follow the syntax, at character {0}")]
     Syntax(usize),
+    /// A label that no host has.
     #[error("a key in it begins with none of `labels.`, `os.`, `host.`, at character {0}")]
     UnknownSpace(usize),
+    /// More than anybody writes.
     #[error("it is longer than 4096 bytes")]
     TooLong,
 }
@@ -70,7 +80,8 @@ pub(crate) enum SelectorError {
 const MAX_LEN: usize = 4096;
 
 impl Selector {
-    pub(crate) fn parse(text: &str) -> Result<Self, SelectorError> {
+    /// Reads one.
+    pub fn parse(text: &str) -> Result<Self, SelectorError> {
         if text.len() > MAX_LEN {
             return Err(SelectorError::TooLong);
         }
@@ -89,7 +100,8 @@ impl Selector {
         }
     }
 
-    pub(crate) fn selects(&self, labels: &Labels) -> bool {
+    /// Whether it selects a host with these labels.
+    pub fn selects(&self, labels: &Labels) -> bool {
         self.0.iter().all(|requirement| {
             let value = labels.0.get(&requirement.key);
             match &requirement.test {

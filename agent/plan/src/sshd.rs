@@ -1,11 +1,11 @@
 //! What sshd is told: the drop-in, and the block in a main file that does not include the drop-in's directory.
 //!
-//! Everything is inside `Match Group hostward-users`: the first value of a keyword wins in sshd_config(5), so a
+//! Everything but `HostCertificate` is inside `Match Group hostward-users`: the first value of a keyword wins in sshd_config(5), so a
 //! global one would silently replace the operator's own CA, revocations and principals. Must never emit a
 //! keyword that sshd 8.4 to 10.0 do not all accept inside `Match`.
 
 use crate::desired::Desired;
-use crate::facts::{ManagedFile, SshdFacts};
+use crate::facts::{HostKeyKind, ManagedFile, SshdFacts};
 
 /// sshd's main configuration file.
 pub const MAIN_PATH: &str = "/etc/ssh/sshd_config";
@@ -53,13 +53,41 @@ impl Admission {
     }
 }
 
+/// What the drop-in demands of sshd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demands {
+    /// How managed users may authenticate.
+    pub authentication: Authentication,
+    /// Whether they have to be let in in spite of global restrictions.
+    pub admission: Admission,
+    /// The keys that sshd presents a certificate for, to everybody.
+    pub host_certificates: Vec<HostKeyKind>,
+}
+
+impl Demands {
+    /// For this desired state, where sshd is configured so.
+    pub fn of(desired: &Desired, sshd: &SshdFacts) -> Self {
+        Demands {
+            authentication: Authentication::of(desired),
+            admission: Admission::of(sshd),
+            host_certificates: desired.host_certificates.keys().copied().collect(),
+        }
+    }
+}
+
 /// The drop-in, `/etc/ssh/sshd_config.d/10-hostward.conf`.
-pub fn drop_in(authentication: Authentication, admission: Admission) -> String {
-    let mut text = String::from(
-        "# Managed by hostward: changes are undone. It concerns members of hostward-users only.\n",
-    );
+pub fn drop_in(demands: &Demands) -> String {
+    let mut text = String::from("# Managed by hostward: changes are undone. ");
+    text.push_str(match demands.host_certificates.as_slice() {
+        [] => "It concerns members of hostward-users only.\n",
+        _ => "But for this host's certificates it concerns members of hostward-users only.\n",
+    });
+    // Keywords may be given several times: one that the operator has counts too.
+    for kind in &demands.host_certificates {
+        text.push_str(&format!("HostCertificate {}\n", kind.certificate_path()));
+    }
     text.push_str(&format!("Match Group {GROUP}\n"));
-    for (keyword, value) in settings(authentication, admission) {
+    for (keyword, value) in settings(demands) {
         text.push_str(&format!("    {keyword} {value}\n"));
     }
     text
@@ -67,7 +95,7 @@ pub fn drop_in(authentication: Authentication, admission: Admission) -> String {
 
 /// Which settings of the drop-in `sshd -T -C user=…` does not show as in force, `output` being what it printed
 /// for a managed user. Each as `keyword value`.
-pub fn ineffective(output: &str, authentication: Authentication, admission: Admission) -> Vec<String> {
+pub fn ineffective(output: &str, demands: &Demands) -> Vec<String> {
     let in_force = |keyword: &str, value: &str| {
         let wanted = format!("{} {value}", keyword.to_ascii_lowercase());
         output.lines().any(|line| line.trim_end() == wanted)
@@ -76,8 +104,10 @@ pub fn ineffective(output: &str, authentication: Authentication, admission: Admi
         let keyword = keyword.to_ascii_lowercase();
         output.lines().any(|line| line.split(' ').next() == Some(&keyword))
     };
-    settings(authentication, admission)
-        .into_iter()
+    let certificates =
+        demands.host_certificates.iter().map(|kind| ("HostCertificate", kind.certificate_path()));
+    certificates
+        .chain(settings(demands))
         .filter(|(keyword, value)| {
             // Built without GSSAPI or Kerberos, sshd ignores their keywords and prints nothing of them.
             let counts = is_vital(keyword) || is_shown(keyword);
@@ -91,7 +121,7 @@ fn is_vital(keyword: &str) -> bool {
     !keyword.starts_with("GSSAPI") && !keyword.starts_with("Kerberos")
 }
 
-fn settings(authentication: Authentication, admission: Admission) -> Vec<(&'static str, &'static str)> {
+fn settings(demands: &Demands) -> Vec<(&'static str, &'static str)> {
     let mut settings = vec![
         ("TrustedUserCAKeys", ManagedFile::UserCa.path()),
         ("RevokedKeys", ManagedFile::Krl.path()),
@@ -101,12 +131,12 @@ fn settings(authentication: Authentication, admission: Admission) -> Vec<(&'stat
         ("AuthorizedPrincipalsFile", "none"),
         ("PubkeyAuthentication", "yes"),
     ];
-    if admission == Admission::Restricted {
+    if demands.admission == Admission::Restricted {
         // Inside a Match block these replace the global lists, for the users matched only. Denials stay.
         settings.push(("AllowUsers", "*"));
         settings.push(("AllowGroups", GROUP));
     }
-    if authentication == Authentication::CertificateOnly {
+    if demands.authentication == Authentication::CertificateOnly {
         settings.extend([
             ("AuthenticationMethods", "publickey"),
             ("AuthorizedKeysFile", "none"),
@@ -197,16 +227,27 @@ mod tests {
 
     #[test]
     fn what_sshd_does_not_do_is_named() {
-        let both = (Authentication::CertificateOnly, Admission::Restricted);
-        let output: String = settings(both.0, both.1)
+        let demands = Demands {
+            authentication: Authentication::CertificateOnly,
+            admission: Admission::Restricted,
+            host_certificates: vec![HostKeyKind::Ed25519],
+        };
+        let certificate = "hostcertificate /var/lib/hostward/ssh/host-ed25519-cert.pub\n";
+        let output: String = settings(&demands)
             .iter()
             .map(|(keyword, value)| format!("{} {value}\n", keyword.to_ascii_lowercase()))
+            .chain([certificate.to_owned()])
             .collect();
-        assert_eq!(ineffective(&output, both.0, both.1), Vec::<String>::new());
+        assert_eq!(ineffective(&output, &demands), Vec::<String>::new());
         let without_gssapi = output.replace("gssapiauthentication no\n", "");
-        assert_eq!(ineffective(&without_gssapi, both.0, both.1), Vec::<String>::new());
+        assert_eq!(ineffective(&without_gssapi, &demands), Vec::<String>::new());
         let other = output.replace("authorizedkeysfile none", "authorizedkeysfile .ssh/authorized_keys");
-        assert_eq!(ineffective(&other, both.0, both.1), ["AuthorizedKeysFile none"]);
-        assert!(ineffective("", both.0, both.1).len() > 10);
+        assert_eq!(ineffective(&other, &demands), ["AuthorizedKeysFile none"]);
+        let without = output.replace(certificate, "");
+        assert_eq!(
+            ineffective(&without, &demands),
+            ["HostCertificate /var/lib/hostward/ssh/host-ed25519-cert.pub"]
+        );
+        assert!(ineffective("", &demands).len() > 10);
     }
 }

@@ -65,7 +65,7 @@ pub enum Step {
         directory: OwnDirectory,
     },
     /// Replace a managed file. Validation by its kind: sudoers by every visudo, before and after, with rollback;
-    /// the sshd drop-in by `sshd -t` and `sshd -T -C user=probe`, with rollback.
+    /// the sshd drop-in by `sshd -t` and `sshd -T -C user=probe`, with rollback; all others by nobody.
     WriteFile {
         /// Which.
         file: ManagedFile,

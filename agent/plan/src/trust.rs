@@ -1,4 +1,4 @@
-//! User CAs, and what the KRL is compiled from.
+//! CAs of users and of hosts, and what the KRL is compiled from.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -16,12 +16,35 @@ const MAX_KEY_LINE: usize = 4096;
 
 /// The user CAs, one a line, without comments; `None` where there is no acceptable one.
 pub(crate) fn user_cas(ssh: &Ssh, findings: &mut Findings) -> Option<String> {
+    let lines = cas(&ssh.user_cas, Signs::Users, findings);
+    (!lines.is_empty()).then(|| lines.iter().map(|line| format!("{line}\n")).collect())
+}
+
+/// The host CAs, each a line without comment. One that the same policy revokes is none.
+pub(crate) fn host_cas(ssh: &Ssh, revoked: &KrlSpec, findings: &mut Findings) -> Vec<String> {
+    let revoked: BTreeSet<&str> = revoked.keys.lines().collect();
+    let lines = cas(&ssh.host_cas, Signs::Hosts, findings);
+    lines.into_iter().filter(|line| !revoked.contains(line.as_str())).collect()
+}
+
+/// Whom a CA signs for.
+#[derive(Clone, Copy)]
+enum Signs {
+    Users,
+    Hosts,
+}
+
+fn cas(entries: &[Entry<String>], signs: Signs, findings: &mut Findings) -> BTreeSet<String> {
+    let (word, kind) = match signs {
+        Signs::Users => ("user", "user-ca"),
+        Signs::Hosts => ("host", "host-ca"),
+    };
     let mut lines = BTreeSet::new();
-    for (number, entry) in ssh.user_cas.iter().enumerate() {
-        let subject = format!("user CA {}", number + 1);
+    for (number, entry) in entries.iter().enumerate() {
+        let subject = format!("{word} CA {}", number + 1);
         match entry {
             Entry::Malformed { label, at } => {
-                let mut finding = malformed("user-ca", label, *at);
+                let mut finding = malformed(kind, label, *at);
                 finding.subject = subject;
                 findings.refuse(finding);
             }
@@ -31,7 +54,7 @@ pub(crate) fn user_cas(ssh: &Ssh, findings: &mut Findings) -> Option<String> {
                 }
                 Err(why) => findings.refuse(
                     Refusal::backend(
-                        "user-ca-invalid",
+                        format!("{kind}-invalid"),
                         format!("{why}; certificates that it signs are not accepted"),
                         "publish the CA's public key as ssh-keygen(1) writes it: Ed25519, ECDSA, their security-key kinds, or RSA of at least 2048 bits",
                     )
@@ -40,7 +63,7 @@ pub(crate) fn user_cas(ssh: &Ssh, findings: &mut Findings) -> Option<String> {
             },
         }
     }
-    (!lines.is_empty()).then(|| lines.iter().map(|line| format!("{line}\n")).collect())
+    lines
 }
 
 fn ca(line: &str) -> Result<String, &'static str> {

@@ -53,6 +53,8 @@ pub struct EnrollResponse {
 pub struct HostInfo {
     /// As `hostname` prints it.
     pub hostname: String,
+    /// Its name with a domain, where it knows of one.
+    pub fqdn: Option<String>,
     /// The name that people should use, where the operator set one.
     pub canonical_name: Option<String>,
     /// Further names.
@@ -77,6 +79,98 @@ pub struct HostInfo {
     pub ssh_port: Option<u16>,
     /// HMAC-SHA-256 of the machine id, hex: equal for the same machine, telling nothing else.
     pub machine: String,
+}
+
+/// `POST /v1/ssh/service-certificates`: a certificate for the user that a local account stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceCertificateRequest {
+    /// Uid of the local account. The backend looks up the binding; the host does not say who the user is.
+    pub uid: u32,
+    /// The public key to certify, a line as in an OpenSSH `.pub` file.
+    pub public_key: String,
+    /// Who asked, as far as it could be seen. No decision rests on it.
+    #[serde(default)]
+    pub hint: CallerHint,
+}
+
+/// What was seen of the process that asked for a certificate: hints, for the record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallerHint {
+    /// Its process id.
+    pub pid: Option<u32>,
+    /// The systemd unit it ran in.
+    pub unit: Option<String>,
+}
+
+/// Answer to [`ServiceCertificateRequest`], 201.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceCertificate {
+    /// The certificate, a line as in an OpenSSH `-cert.pub` file.
+    pub certificate: String,
+}
+
+/// `POST /v1/ssh/host-certificates`: certificates for the host's own keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostCertificatesRequest {
+    /// The host's public keys, each a line as in an OpenSSH `.pub` file; those of the host's last description.
+    pub keys: Vec<String>,
+}
+
+/// Answer to [`HostCertificatesRequest`], 201.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostCertificates {
+    /// A certificate for each key that the backend certifies, lines as in OpenSSH `-cert.pub` files.
+    pub certificates: Vec<String>,
+}
+
+/// Answer to `GET /v1/hosts?name=NAME&uid=UID`, 200: the live hosts that match best, of those that the user bound to
+/// the uid may enter. None: nobody knows the name. More than one: it is ambiguous.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Targets {
+    /// Sorted by id.
+    pub hosts: Vec<Target>,
+}
+
+/// A host that a client can go to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The host's id at the backend; a principal of its host certificates.
+    pub id: String,
+    /// Its project.
+    pub project: String,
+    /// By which of its names it was found.
+    pub matched: Matched,
+    /// As its `hostname` says.
+    pub hostname: String,
+    /// The name that people should use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canonical_name: Option<String>,
+    /// Where clients connect to: a name or an address.
+    pub address: String,
+    /// Port of its sshd.
+    pub port: u16,
+    /// Name of the host through which clients come; it is looked up like any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bastion: Option<String>,
+    /// When it was last heard of, RFC 3339.
+    pub last_seen: chrono::DateTime<chrono::Utc>,
+}
+
+/// By which of its names a host was found, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Matched {
+    /// Its id or canonical name.
+    Id,
+    /// Its instance id in a cloud.
+    Instance,
+    /// Its hostname.
+    Hostname,
+    /// An alternative name.
+    AltName,
+    /// Its address.
+    Address,
 }
 
 /// Claims of a host credential: a JWT (EdDSA) that is good for one request.

@@ -9,6 +9,7 @@ mod entry;
 mod grant;
 mod person;
 mod project;
+mod service;
 mod ssh;
 
 pub use entitlement::{Arguments, Command, Entitlement, Entitlements, RunAs};
@@ -16,6 +17,7 @@ pub use entry::Entry;
 pub use grant::{Grant, Grants};
 pub use person::{Group, Groups, SubidRange, User, UserStatus, Users};
 pub use project::{HomeRemoval, Project, Removal, Settings};
+pub use service::{Service, Services};
 pub use ssh::{Revoked, Ssh};
 
 use serde::Deserialize;
@@ -36,6 +38,8 @@ pub enum Kind {
     Entitlements,
     /// `ssh.json`
     Ssh,
+    /// `services.json`, which a policy may be without
+    Services,
 }
 
 /// Most shards that one kind may be split into.
@@ -43,8 +47,15 @@ pub const MAX_SHARDS: u32 = 1024;
 
 impl Kind {
     /// All kinds, in the order in which a host reads them.
-    pub const ALL: [Kind; 6] =
-        [Kind::Project, Kind::Users, Kind::Groups, Kind::Grants, Kind::Entitlements, Kind::Ssh];
+    pub const ALL: [Kind; 7] = [
+        Kind::Project,
+        Kind::Users,
+        Kind::Groups,
+        Kind::Grants,
+        Kind::Entitlements,
+        Kind::Ssh,
+        Kind::Services,
+    ];
 
     /// The word in target names and schemas.
     pub fn name(self) -> &'static str {
@@ -55,6 +66,7 @@ impl Kind {
             Kind::Grants => "grants",
             Kind::Entitlements => "entitlements",
             Kind::Ssh => "ssh",
+            Kind::Services => "services",
         }
     }
 
@@ -63,7 +75,7 @@ impl Kind {
         match self {
             Kind::Project => 64 << 10,
             Kind::Users | Kind::Groups | Kind::Grants => 16 << 20,
-            Kind::Entitlements => 4 << 20,
+            Kind::Entitlements | Kind::Services => 4 << 20,
             Kind::Ssh => 16 << 20,
         }
     }

@@ -8,4 +8,5 @@ pub mod document;
 pub mod local;
 pub mod problem;
 pub mod report;
+pub mod service;
 pub mod token;

@@ -45,10 +45,14 @@ pub enum Code {
     ClockSkew,
     /// The request does not have the form that the specification gives.
     BadRequest,
+    /// No user is bound to that uid on this host, or the user may not log in anywhere now.
+    ServiceNotBound,
+    /// The backend signs no certificates of this kind.
+    NoCertificates,
 }
 
 impl Code {
-    const ALL: [(Code, &'static str); 8] = [
+    const ALL: [(Code, &'static str); 10] = [
         (Code::TokenUnknown, "token-unknown"),
         (Code::TokenExpired, "token-expired"),
         (Code::TokenExhausted, "token-exhausted"),
@@ -57,6 +61,8 @@ impl Code {
         (Code::CredentialInvalid, "credential-invalid"),
         (Code::ClockSkew, "clock-skew"),
         (Code::BadRequest, "bad-request"),
+        (Code::ServiceNotBound, "service-not-bound"),
+        (Code::NoCertificates, "no-certificates"),
     ];
 
     /// The URI in the problem's `type` member.

@@ -107,12 +107,22 @@ impl Backend {
         self.client().fault_off(Some(name)).expect("no such fault");
     }
 
-    /// Adds a user, and returns the version that has them.
-    pub fn add_user(&self, name: &str, uid: u32) -> u64 {
+    /// Adds text to the team file, and returns the version that has it.
+    pub fn add_to_team(&self, more: &str) -> u64 {
         let team = &self.options.source.team;
         let text = std::fs::read_to_string(team).expect("no team file");
-        std::fs::write(team, format!("{text}\n[users.{name}]\nuid = {uid}\n")).expect("cannot write");
+        std::fs::write(team, format!("{text}\n{more}\n")).expect("cannot write");
         self.client().sync().expect("not published")
+    }
+
+    /// Adds a user, and returns the version that has them.
+    pub fn add_user(&self, name: &str, uid: u32) -> u64 {
+        self.add_to_team(&format!("[users.{name}]\nuid = {uid}"))
+    }
+
+    /// A file of its SSH CAs.
+    pub fn ssh_ca(&self, name: &str) -> PathBuf {
+        self.options.source.state.join("ssh").join(name)
     }
 
     /// The version that is published.

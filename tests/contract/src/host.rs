@@ -32,7 +32,7 @@ impl Host {
     /// A host without configuration.
     pub fn bare() -> Self {
         let dir = tempfile::tempdir().expect("no directory");
-        for name in ["etc", "root", "state", "events"] {
+        for name in ["etc", "root", "ssh", "state", "events"] {
             std::fs::create_dir(dir.path().join(name)).expect("no directory");
         }
         let root = Root::start(Places {
@@ -70,11 +70,17 @@ impl Host {
             .arg(self.path("apply.sock"))
             .arg("--agent-socket")
             .arg(self.path("agent.sock"))
+            .arg("--ssh-agent-socket")
+            .arg(self.path("ssh-agent.sock"))
+            .arg("--ssh")
+            .arg(self.path("ssh"))
             .arg("--host-status")
             .arg(self.path("root/status.json"))
             .arg("--events")
             .arg(self.path("events"))
             .args(["--boot-id", BOOT])
+            .arg("--etc-ssh")
+            .arg(self.path("ssh"))
             .env_clear()
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -164,9 +170,25 @@ impl Host {
         self.path("etc").join(name)
     }
 
+    /// A file of sshd's.
+    pub fn etc_ssh(&self, name: &str) -> PathBuf {
+        self.path("ssh").join(name)
+    }
+
     /// A file of the agent's.
     pub fn state(&self, name: &str) -> PathBuf {
         self.path("state").join(name)
+    }
+
+    /// Puts a file in place where root says something of SSH.
+    pub fn put_ssh(&self, name: &str, text: &str) {
+        std::fs::write(self.path("ssh/.new"), text).expect("cannot write");
+        std::fs::rename(self.path("ssh/.new"), self.path("ssh").join(name)).expect("cannot rename");
+    }
+
+    /// The SSH agent's socket.
+    pub fn ssh_agent(&self) -> PathBuf {
+        self.path("ssh-agent.sock")
     }
 
     /// The host's directory.

@@ -12,7 +12,7 @@ use crate::control::{
 };
 use crate::keys::Role;
 use crate::publisher::Revocations;
-use crate::registry::StoredReport;
+use crate::registry::{Issued, StoredReport};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,11 @@ impl Client {
     pub fn reports(&self, host: Option<&str>) -> Result<Vec<StoredReport>, ClientError> {
         let host = host.map(str::to_owned);
         self.ask(&Command::Reports { host })
+    }
+
+    /// SSH certificates that hosts and services got since the backend started, the oldest first.
+    pub fn certificates(&self) -> Result<Vec<Issued>, ClientError> {
+        self.ask(&Command::Certificates)
     }
 
     /// Certificate principals of a user.

@@ -9,7 +9,7 @@ use hostward_mock_backend::control::{ActiveFault, Condition, EnrolledHost};
 use hostward_mock_backend::faults::TABLE;
 use hostward_mock_backend::keys::Role;
 use hostward_mock_backend::publisher::Revocations;
-use hostward_mock_backend::registry::StoredReport;
+use hostward_mock_backend::registry::{Issued, StoredReport};
 use hostward_protocol::report::{Finding, Outcome};
 
 use crate::serve::ServeOptions;
@@ -63,6 +63,12 @@ pub enum Command {
     Reports {
         /// Id or name of a host; all where absent
         host: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the SSH certificates that hosts and services got since the start
+    Certificates {
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -148,6 +154,8 @@ pub fn ask(state: &Path, command: Command) -> anyhow::Result<()> {
         Command::Reports { host, json: false } => {
             client.reports(host.as_deref())?.iter().for_each(print_report);
         }
+        Command::Certificates { json: true } => print_json(&client.certificates()?)?,
+        Command::Certificates { json: false } => client.certificates()?.iter().for_each(print_issued),
         Command::Revoke { serials, key_ids, keys, undo } => {
             let keys = keys.iter().map(|path| read_key(path)).collect::<Result<_, _>>()?;
             let revocations = Revocations { serials, key_ids, keys };
@@ -244,6 +252,11 @@ fn print_host(enrolled: &EnrolledHost) {
     println!("{}  {}  seen {seen}  {state}", host.id, host.info.hostname);
 }
 
+fn print_issued(issued: &Issued) {
+    let Issued { at, host, key_id, serial, principals, .. } = issued;
+    println!("{}  {host}  {key_id}  serial {serial}  for {}", at.format("%F %T"), principals.join(","));
+}
+
 fn print_report(stored: &StoredReport) {
     let report = &stored.report;
     let version = report.policy.as_ref().map_or(0, |policy| policy.version);
@@ -305,6 +318,8 @@ fn print_table() {
     println!(
         "\nSCOPE: [path=TEXT] only requests whose path contains TEXT, [count=N] only the next N\n\
          ROLE: root, targets, snapshot, timestamp\n\
+         FLAW: other-ca, other-key, other-type, more-principals, no-principals, expired, not-yet, long, \
+         critical-option, more-extensions, garbage\n\
          `status` and its like take effect with the next request; those who wait already go on waiting \
          (`disconnect` ends that)."
     );

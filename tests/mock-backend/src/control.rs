@@ -46,6 +46,8 @@ pub enum Command {
         /// Id or name.
         host: Option<String>,
     },
+    /// SSH certificates that hosts and services got, the oldest first.
+    Certificates,
     /// Certificate principals of a user.
     Principals {
         /// Name.
@@ -223,6 +225,10 @@ fn carry_out(backend: &Backend, command: Command) -> Result<Value, Failure> {
             serde_json::to_value(registry.remove(&id)?)?
         }
         Command::Reports { host } => reports(&backend.registry(), host.as_deref())?,
+        Command::Certificates => {
+            let registry = backend.registry();
+            serde_json::to_value(registry.all_issued().collect::<Vec<_>>())?
+        }
         Command::Principals { user } => match backend.principals(&user) {
             Some(principals) => serde_json::to_value(principals)?,
             None => return Err(format!("the team file has no [users.{user}]").into()),

@@ -93,6 +93,10 @@ pub fn assemble(policy: &Policy, ssh: &SshLists, shards: Shards, flaws: &Flaws) 
     let bytes = writer.list(Kind::Entitlements, &entitlements);
     documents.insert(Kind::Entitlements.target(None), bytes);
     documents.insert(Kind::Ssh.target(None), writer.ssh(&policy.ssh, ssh));
+    if !policy.services.is_empty() {
+        let services: Vec<&str> = policy.services.iter().map(|item| item.json.as_str()).collect();
+        documents.insert(Kind::Services.target(None), writer.list(Kind::Services, &services));
+    }
     for (name, content) in &policy.documents {
         documents.insert(name.clone(), Bytes::from(content.clone()));
     }

@@ -138,6 +138,13 @@ pub enum Fault {
         /// Start of its name.
         name: String,
     },
+    /// SSH certificates for hosts and services that are not what was asked for.
+    WrongCertificate {
+        /// What is wrong with them.
+        flaw: CertificateFlaw,
+        /// Which requests.
+        scope: Scope,
+    },
     /// Members in documents that no version knows.
     UnknownMembers,
     /// Documents of a major version that no host knows.
@@ -145,6 +152,54 @@ pub enum Fault {
         /// Of which kind; all where absent.
         kind: Option<Kind>,
     },
+}
+
+/// What may be wrong with an SSH certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateFlaw {
+    /// Signed by a CA that nobody trusts.
+    OtherCa,
+    /// For another key.
+    OtherKey,
+    /// A host's instead of a user's, or the other way round.
+    OtherType,
+    /// With a principal that is not the user's or host's.
+    MorePrincipals,
+    /// Without any principal.
+    NoPrincipals,
+    /// Over.
+    Expired,
+    /// Not begun.
+    NotYet,
+    /// Good for ten years.
+    Long,
+    /// With a critical option that nobody knows.
+    CriticalOption,
+    /// With everything that `ssh-keygen` allows by default.
+    MoreExtensions,
+    /// No certificate.
+    Garbage,
+}
+
+impl CertificateFlaw {
+    const ALL: [(&str, CertificateFlaw); 11] = [
+        ("other-ca", CertificateFlaw::OtherCa),
+        ("other-key", CertificateFlaw::OtherKey),
+        ("other-type", CertificateFlaw::OtherType),
+        ("more-principals", CertificateFlaw::MorePrincipals),
+        ("no-principals", CertificateFlaw::NoPrincipals),
+        ("expired", CertificateFlaw::Expired),
+        ("not-yet", CertificateFlaw::NotYet),
+        ("long", CertificateFlaw::Long),
+        ("critical-option", CertificateFlaw::CriticalOption),
+        ("more-extensions", CertificateFlaw::MoreExtensions),
+        ("garbage", CertificateFlaw::Garbage),
+    ];
+
+    /// The flaw of a word.
+    pub fn parse(word: &str) -> Option<CertificateFlaw> {
+        Self::ALL.into_iter().find(|(name, _)| *name == word).map(|(_, flaw)| flaw)
+    }
 }
 
 /// Which requests a fault is for.
@@ -195,6 +250,7 @@ impl Fault {
             | Fault::Redirect { .. }
             | Fault::NoWait
             | Fault::Clock { .. }
+            | Fault::WrongCertificate { .. }
             | Fault::MissingTarget { .. }
             | Fault::CutTarget { .. }
             | Fault::LongTarget { .. } => Layer::Answer,

@@ -5,8 +5,10 @@ mod faulty;
 mod hosts;
 mod repository;
 mod routes;
+mod ssh;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,9 +36,9 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerTls>, backend: Arc<Back
     let router = TowerToHyperService::new(routes::router(Arc::clone(&backend)));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let (tls, backend, router) = (Arc::clone(&tls), Arc::clone(&backend), router.clone());
-                tokio::spawn(connection(stream, tls, backend, router));
+                tokio::spawn(connection(stream, Peer(peer.ip()), tls, backend, router));
             }
             // Out of descriptors: connections that end free some.
             Err(error) => {
@@ -47,8 +49,13 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerTls>, backend: Arc<Back
     }
 }
 
+/// Where a request comes from.
+#[derive(Clone, Copy)]
+struct Peer(IpAddr);
+
 async fn connection(
     stream: TcpStream,
+    peer: Peer,
     tls: Arc<ServerTls>,
     backend: Arc<Backend>,
     router: TowerToHyperService<axum::Router>,
@@ -70,7 +77,8 @@ async fn connection(
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await else {
         return;
     };
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let (backend, router) = (Arc::clone(&backend), router.clone());
         async move { respond(&backend, &router, request).await }
     });

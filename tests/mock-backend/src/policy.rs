@@ -1,6 +1,7 @@
 //! What a `team.toml` means, as entries of documents.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use hostward_protocol::document::{self, Entry, HomeRemoval};
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde_json::value::RawValue;
 use toml::Spanned;
 
 use crate::digest::sha256_hex;
-use crate::team::{Command, Entitlement, Grant, Group, Raw, Team, TeamError, User};
+use crate::team::{Command, Entitlement, Grant, Group, Raw, Service, Team, TeamError, User};
 
 /// A project's policy: entries as JSON text, so that what is no sane entry can be published too.
 #[derive(Clone, Debug)]
@@ -25,8 +26,12 @@ pub struct Policy {
     pub grants: Vec<Item>,
     /// Entitlements.
     pub entitlements: Vec<Item>,
+    /// Services; without any, their document is not published.
+    pub services: Vec<Item>,
     /// Entries of `ssh.json`, without the backend's own CAs.
     pub ssh: SshLists,
+    /// What is signed for hosts and their services; `None` for nothing.
+    pub signs: Option<Signs>,
     /// Whole targets by name, whatever else has that name.
     pub documents: BTreeMap<String, String>,
     /// Certificate principals by user name.
@@ -40,6 +45,15 @@ pub struct Item {
     pub id: String,
     /// JSON text.
     pub json: String,
+}
+
+/// How long certificates are good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signs {
+    /// Those of services.
+    pub service: Duration,
+    /// Those of hosts.
+    pub host: Duration,
 }
 
 /// The lists of `ssh.json`, entries as JSON text.
@@ -88,7 +102,9 @@ impl Reader<'_> {
         for (name, entitlement) in &team.entitlements {
             entitlements.push(item(name, &self.entitlement(name, entitlement)?));
         }
+        let mut services = self.services(team, &user_ids)?;
         for (list, entries) in [
+            (&mut services, &raw.services),
             (&mut users, &raw.users),
             (&mut groups, &raw.groups),
             (&mut grants, &raw.grants),
@@ -105,7 +121,9 @@ impl Reader<'_> {
             groups,
             grants,
             entitlements,
+            services,
             ssh: self.ssh(team, raw)?,
+            signs: signs(team),
             documents: raw.documents.clone(),
             principals: team
                 .users
@@ -212,6 +230,27 @@ impl Reader<'_> {
             from: grant.from,
             until: grant.until,
         })
+    }
+
+    fn services(&self, team: &Team, user_ids: &HashMap<&str, String>) -> Result<Vec<Item>, TeamError> {
+        let service = |service: &Service| {
+            let user = service.user.get_ref().as_str();
+            let Some(user_id) = user_ids.get(user) else {
+                let message = format!("a service names the user `{user}`, there is no [users.{user}]");
+                return Err(self.error(&service.user, message));
+            };
+            let mut shaped = document::Service {
+                id: service.id.clone().unwrap_or_default(),
+                user: user_id.clone(),
+                hosts: service.hosts.clone(),
+                uid: service.uid,
+            };
+            if shaped.id.is_empty() {
+                shaped.id = stable_id("service", &json(&shaped));
+            }
+            Ok(item(&shaped.id, &shaped))
+        };
+        team.services.iter().map(service).collect()
     }
 
     fn entitlement(&self, name: &str, entitlement: &Entitlement) -> Result<document::Entitlement, TeamError> {
@@ -339,6 +378,15 @@ fn settings(team: &Team) -> document::Settings {
         report_interval: given.report_interval.map_or(default.report_interval, |time| time.as_secs()),
         empty: given.empty,
     }
+}
+
+fn signs(team: &Team) -> Option<Signs> {
+    const MINUTE: u64 = 60;
+    let ssh = &team.ssh;
+    (!ssh.sign_nothing).then(|| Signs {
+        service: ssh.service_validity.unwrap_or(Duration::from_secs(3 * MINUTE)),
+        host: ssh.host_validity.unwrap_or(Duration::from_secs(7 * 24 * 60 * MINUTE)),
+    })
 }
 
 fn item<T: Serialize>(id: &str, value: &T) -> Item {

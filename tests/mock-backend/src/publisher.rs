@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use crate::faults::{Fault, Faults};
 use crate::file::{self, Access, FileError};
 use crate::keys::Role;
 use crate::policy::{Policy, SshLists, json};
+use crate::reach::Reach;
 use crate::repository::{Lifetimes, Repository, RepositoryError, Signing};
 use crate::ssh::{Ca, SshError};
 use crate::team::TeamError;
@@ -69,6 +70,9 @@ pub enum PublishError {
 pub struct View {
     /// Project id.
     pub project: String,
+    /// The policy.
+    pub policy: Arc<Policy>,
+    reach: OnceLock<Reach>,
     /// Version of what was published last.
     pub version: u64,
     /// `timestamp.json`
@@ -83,6 +87,13 @@ pub struct View {
     pub contents: Vec<(String, u64, String)>,
     /// Version and SHA-256 of every root.
     pub roots: Vec<(u64, String)>,
+}
+
+impl View {
+    /// Who may enter which hosts by this policy.
+    pub fn reach(&self) -> &Reach {
+        self.reach.get_or_init(|| Reach::of(&self.policy))
+    }
 }
 
 /// What was revoked by command.
@@ -119,7 +130,7 @@ pub struct Source {
 pub struct Publisher {
     source: Source,
     repository: Repository,
-    policy: Policy,
+    policy: Arc<Policy>,
     read: String,
     revocations: Revocations,
     authorities: (String, String),
@@ -147,7 +158,7 @@ impl Publisher {
             shards: Shards::of(documents.keys()),
             source,
             repository,
-            policy,
+            policy: Arc::new(policy),
             read: sha256_hex(text.as_bytes()),
             revocations,
             documents,
@@ -170,7 +181,7 @@ impl Publisher {
         }
         let policy = parse(&self.source, &text)?;
         check_project(&self.source, &policy)?;
-        self.policy = policy;
+        self.policy = Arc::new(policy);
         self.publish(faults, false, now)?;
         self.read = read;
         Ok(true)
@@ -251,6 +262,8 @@ impl Publisher {
         let contents = newest.contents.iter();
         Ok(View {
             project: self.policy.project.clone(),
+            policy: Arc::clone(&self.policy),
+            reach: OnceLock::new(),
             version,
             timestamp: served.timestamp.clone(),
             etag: format!("\"{}\"", &sha256_hex(&served.timestamp)[..32]),

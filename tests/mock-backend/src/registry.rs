@@ -1,9 +1,11 @@
 //! What the backend remembers of tokens and hosts, one file each.
 
+mod issued;
 mod reports;
 mod tokens;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{hex, random};
 use crate::file::{self, Access, FileError};
 
+pub use issued::Issued;
 pub use reports::StoredReport;
 pub use tokens::{Token, TokenRefusal};
 
@@ -45,6 +48,9 @@ pub struct Host {
     pub enrolled: DateTime<Utc>,
     /// When it last sent a request.
     pub last_seen: DateTime<Utc>,
+    /// Where its requests come from.
+    #[serde(default)]
+    pub address: Option<String>,
     /// What it says of itself.
     pub info: HostInfo,
     /// The idempotency key of its enrollment and the hash of that request's body.
@@ -81,6 +87,7 @@ pub struct Registry {
     tokens: HashMap<String, Token>,
     hosts: BTreeMap<String, Host>,
     by_key: HashMap<String, String>,
+    issued: VecDeque<Issued>,
 }
 
 impl Registry {
@@ -91,6 +98,7 @@ impl Registry {
             tokens: HashMap::new(),
             hosts: BTreeMap::new(),
             by_key: HashMap::new(),
+            issued: VecDeque::new(),
         };
         for part in ["tokens", "hosts", "reports"] {
             file::make_private_dir(&state.join(part))?;
@@ -148,6 +156,7 @@ impl Registry {
             token,
             enrolled: now,
             last_seen: now,
+            address: None,
             info: applicant.info,
             enrollment: applicant.request,
         };
@@ -197,9 +206,10 @@ impl Registry {
     }
 
     /// Notes that a host sent a request. In memory only: it is not worth a write for each request.
-    pub fn seen(&mut self, id: &str, now: DateTime<Utc>) {
+    pub fn seen(&mut self, id: &str, from: Option<IpAddr>, now: DateTime<Utc>) {
         if let Some(host) = self.hosts.get_mut(id) {
             host.last_seen = now;
+            host.address = from.map(|from| from.to_string()).or(host.address.take());
         }
     }
 

@@ -118,8 +118,23 @@ pub fn sign(state: &Path, ca: Ca, public_key: &Path, certificate: &Certificate) 
     let text = file::read_text(public_key)?;
     let key = PublicKey::from_openssh(&text)
         .map_err(|source| SshError::NotAKey { path: public_key.to_owned(), source })?;
+    sign_key(state, ca, &key, certificate)
+}
+
+/// The same for a key that is in no file.
+pub fn sign_key(
+    state: &Path,
+    ca: Ca,
+    key: &PublicKey,
+    certificate: &Certificate,
+) -> Result<String, SshError> {
     let signer = ca.private_key(state)?;
-    build(&key, &signer, certificate).map_err(SshError::Sign)
+    build(key, &signer, certificate).map_err(SshError::Sign)
+}
+
+/// A public key that nobody has the private half of.
+pub fn strange_key() -> PublicKey {
+    PrivateKey::from(Ed25519Keypair::from_seed(&random())).public_key().clone()
 }
 
 fn build(key: &PublicKey, signer: &PrivateKey, certificate: &Certificate) -> Result<String, ssh_key::Error> {

@@ -30,7 +30,10 @@ pub struct Team {
     /// Sets of sudo commands by name.
     #[serde(default)]
     pub entitlements: BTreeMap<String, Entitlement>,
-    /// Further CAs, and what is revoked.
+    /// Local accounts that stand for users.
+    #[serde(default)]
+    pub services: Vec<Service>,
+    /// Further CAs, what is revoked, and what is signed.
     #[serde(default)]
     pub ssh: Ssh,
     /// What is published as it stands.
@@ -201,6 +204,21 @@ pub struct Command {
     pub raw: Option<String>,
 }
 
+/// `[[services]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Stable id; from the content where absent.
+    pub id: Option<String>,
+    /// Name of the user that the account stands for.
+    pub user: Spanned<String>,
+    /// Which hosts; all where absent.
+    #[serde(default)]
+    pub hosts: String,
+    /// The account's uid there.
+    pub uid: u64,
+}
+
 /// `[ssh]`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -211,6 +229,14 @@ pub struct Ssh {
     pub host_cas: Vec<String>,
     /// What is revoked, besides what the `revoke` command added.
     pub revoked: Revoked,
+    /// Sign no certificates for hosts and their services.
+    pub sign_nothing: bool,
+    /// How long certificates of services are good for.
+    #[serde(deserialize_with = "duration")]
+    pub service_validity: Option<Duration>,
+    /// How long certificates of hosts are good for.
+    #[serde(deserialize_with = "duration")]
+    pub host_validity: Option<Duration>,
 }
 
 /// `ssh.revoked`
@@ -237,6 +263,8 @@ pub struct Raw {
     pub grants: Vec<Spanned<String>>,
     /// Entries of `entitlements.json`.
     pub entitlements: Vec<Spanned<String>>,
+    /// Entries of `services.json`.
+    pub services: Vec<Spanned<String>>,
     /// Entries of `user_cas` in `ssh.json`.
     pub user_cas: Vec<Spanned<String>>,
     /// Entries of `host_cas` in `ssh.json`.

@@ -16,10 +16,15 @@ pub fn install(root: &Root, file: ManagedFile, content: &[u8]) -> Result<Done, F
     Ok(Done::default())
 }
 
-/// Makes the directory of CA and KRL. Those in /etc belong to other packages.
+/// Makes the directory of what sshd and ssh read. Those in /etc belong to other packages.
 pub fn make_directory(root: &Root, file: ManagedFile) -> Result<(), durable::WriteError> {
     match file {
-        ManagedFile::UserCa | ManagedFile::Krl => durable::own_directory(root, OwnDirectory::Ssh),
+        ManagedFile::UserCa
+        | ManagedFile::Krl
+        | ManagedFile::Services
+        | ManagedFile::KnownHosts
+        | ManagedFile::ClientConfig
+        | ManagedFile::HostCertificate(_) => durable::own_directory(root, OwnDirectory::Ssh),
         ManagedFile::Sudoers | ManagedFile::SshdDropIn => Ok(()),
     }
 }

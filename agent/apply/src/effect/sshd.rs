@@ -160,8 +160,7 @@ pub fn effect(setting: &Setting<'_>, probe: &str) -> Result<Option<Finding>, Fin
     if !ran.success {
         return Ok(Some(broken(&ran)));
     }
-    let (authentication, admission) = setting.sshd;
-    let missing = ineffective(&ran.stdout, authentication, admission);
+    let missing = ineffective(&ran.stdout, &setting.sshd);
     if missing.is_empty() {
         return Ok(None);
     }

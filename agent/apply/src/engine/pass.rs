@@ -10,7 +10,7 @@ use hostward_plan::desired::{self, Desired};
 use hostward_plan::facts::{DatabaseFact, Facts};
 use hostward_plan::ledger::Ledger;
 use hostward_plan::policy::{Policy, PolicyError, Versions};
-use hostward_plan::sshd::{Admission, Authentication};
+use hostward_plan::sshd::Demands;
 use hostward_protocol::report::{Cause, Finding, Outcome, Report, Responsible};
 
 use super::Engine;
@@ -218,7 +218,7 @@ impl Engine {
             root: &self.root,
             now,
             generation: policy.version,
-            sshd: sshd_demands(&desired, &facts),
+            sshd: Demands::of(&desired, &facts.sshd.clone().unwrap_or_default()),
             reload_was_due: facts.ledger.sshd_reload_due,
             probe_is_served: is_served(plan.probe.as_deref(), &facts),
             local_uids: &local_uids,
@@ -304,10 +304,6 @@ fn read(committed: &Committed, documents: &[Document]) -> Result<Policy, PolicyE
     };
     let documents = documents.iter().map(|d| (d.name.as_str(), d.bytes.as_slice()));
     Policy::read(versions, documents, &committed.project)
-}
-
-fn sshd_demands(desired: &Desired, facts: &Facts) -> (Authentication, Admission) {
-    (Authentication::of(desired), facts.sshd.as_ref().map_or(Admission::Open, Admission::of))
 }
 
 fn is_served(probe: Option<&str>, facts: &Facts) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use hostward_plan::facts::DatabaseFact;
-use hostward_plan::sshd::{Admission, Authentication};
+use hostward_plan::sshd::{Admission, Authentication, Demands};
 use hostward_protocol::local::ApplyReply;
 use hostward_protocol::report::{Cause, Finding};
 
@@ -33,7 +33,11 @@ impl Engine {
             root: &self.root,
             now,
             generation: 0,
-            sshd: (Authentication::CertificateToo, Admission::Open),
+            sshd: Demands {
+                authentication: Authentication::CertificateToo,
+                admission: Admission::Open,
+                host_certificates: Vec::new(),
+            },
             reload_was_due: facts.ledger.sshd_reload_due,
             probe_is_served: matches!(facts.database, DatabaseFact::Present(_)),
             local_uids: &local_uids,

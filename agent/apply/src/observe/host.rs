@@ -15,8 +15,10 @@ const VISUDO: [&str; 4] =
 pub fn labels(root: &Root) -> BTreeMap<String, String> {
     let system = rustix::system::uname();
     let name = system.nodename().to_string_lossy().into_owned();
+    // There is no network here to ask.
+    let hosts = std::fs::read_to_string(root.path("/etc/hosts")).unwrap_or_default();
     let mut labels = BTreeMap::from([
-        ("host.fqdn".into(), fully_qualified(root, &name)),
+        ("host.fqdn".into(), hostward_config::fully_qualified(&hosts, &name).unwrap_or(name.clone())),
         ("host.arch".into(), system.machine().to_string_lossy().into_owned()),
         ("host.name".into(), name),
     ]);
@@ -31,25 +33,6 @@ pub fn labels(root: &Root) -> BTreeMap<String, String> {
         }
     }
     labels
-}
-
-/// The name with a domain that /etc/hosts has for this host. There is no network here to ask.
-fn fully_qualified(root: &Root, name: &str) -> String {
-    if name.contains('.') {
-        return name.into();
-    }
-    let text = std::fs::read_to_string(root.path("/etc/hosts")).unwrap_or_default();
-    text.lines()
-        .map(|line| line.split('#').next().unwrap_or_default())
-        .map(|line| line.split_ascii_whitespace().skip(1).collect::<Vec<_>>())
-        .filter(|names| names.contains(&name))
-        .find_map(|names| {
-            names
-                .into_iter()
-                .find(|full| full.strip_prefix(name).is_some_and(|domain| domain.starts_with('.')))
-        })
-        .unwrap_or(name)
-        .to_owned()
 }
 
 /// A value of os-release(5).
@@ -119,20 +102,5 @@ mod tests {
         assert_eq!(os_release(text, "ID").as_deref(), Some("debian"));
         assert_eq!(os_release(text, "VERSION_ID").as_deref(), Some("12"));
         assert_eq!(os_release(text, "VARIANT"), None);
-    }
-
-    #[test]
-    fn the_domain_comes_from_the_hosts_file() {
-        let directory = tempfile::tempdir().expect("a directory");
-        std::fs::create_dir(directory.path().join("etc")).expect("etc");
-        let root = Root::below(directory.path());
-        assert_eq!(fully_qualified(&root, "web1"), "web1");
-        std::fs::write(
-            directory.path().join("etc/hosts"),
-            "127.0.0.1 localhost\n127.0.1.1 web1.example.org web1 # web1.other\n",
-        )
-        .expect("hosts");
-        assert_eq!(fully_qualified(&root, "web1"), "web1.example.org");
-        assert_eq!(fully_qualified(&root, "web1.net"), "web1.net");
     }
 }

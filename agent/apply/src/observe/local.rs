@@ -99,7 +99,12 @@ pub fn shells(root: &Root) -> BTreeSet<String> {
 
 /// The uid of the agent's user, out of the local passwd file.
 pub fn agent_uid(root: &Root) -> Result<Option<u32>, LocalError> {
-    Ok(users(root)?.into_iter().find(|user| user.name == AGENT).map(|user| user.uid))
+    Ok(agent(&users(root)?))
+}
+
+/// The uid of the agent's user among these.
+pub fn agent(users: &[LocalUser]) -> Option<u32> {
+    users.iter().find(|user| user.name == AGENT).map(|user| user.uid)
 }
 
 #[cfg(test)]

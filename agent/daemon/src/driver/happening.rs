@@ -9,7 +9,7 @@ use super::{Agent, Signals};
 use crate::backend::Fault;
 use crate::control::Asked;
 use crate::enrollment::Ended;
-use crate::{policy, reporting};
+use crate::{host_certificates, policy, reporting};
 
 /// What happened.
 pub enum Happening {
@@ -29,6 +29,8 @@ pub enum Happening {
     Policy(policy::Finished),
     /// Something was told to the backend.
     Report(reporting::Finished),
+    /// The backend was asked for certificates of the host's keys.
+    Certificates(host_certificates::Finished),
     /// The backend was told that the host leaves.
     Left(Result<(), Fault>),
 }
@@ -36,7 +38,7 @@ pub enum Happening {
 /// Waits for the next thing.
 pub async fn next(agent: &mut Agent, signals: &mut Signals, watchdog: Option<&mut Interval>) -> Happening {
     let due = agent.due().map(Instant::from_std);
-    let Agent { token, follower, reporting, leaving, .. } = agent;
+    let Agent { token, follower, reporting, certificates, leaving, .. } = agent;
     let due = async {
         match due {
             Some(at) => sleep_until(at).await,
@@ -61,6 +63,12 @@ pub async fn next(agent: &mut Agent, signals: &mut Signals, watchdog: Option<&mu
             None => pending().await,
         }
     };
+    let certificates = async {
+        match certificates {
+            Some(certificates) => certificates.finished().await,
+            None => pending().await,
+        }
+    };
     tokio::select! {
         // The order is that of haste: a revoked person's policy before a report about the one before.
         biased;
@@ -72,6 +80,7 @@ pub async fn next(agent: &mut Agent, signals: &mut Signals, watchdog: Option<&mu
         _ = signals.hang_up.recv() => Happening::HangUp,
         dirs = signals.watch.changed() => Happening::Changed(dirs),
         finished = report => Happening::Report(finished),
+        finished = certificates => Happening::Certificates(finished),
         () = due => Happening::Due,
     }
 }

@@ -50,6 +50,8 @@ impl Agent {
         self.telling = false;
         self.follower = None;
         self.reporting = None;
+        self.desk.set_issuer(None);
+        self.certificates = None;
     }
 
     /// What the backend knows this host as.
@@ -101,7 +103,8 @@ impl Agent {
         identity::discard(&self.options.identity())?;
         disk::remove(&self.options.accepted())?;
         disk::remove(&self.options.told())?;
-        Inbox::open(self.options.inbox())?.sweep(&Default::default())?;
+        disk::remove(&self.options.certified())?;
+        Inbox::open(self.options.inbox())?.clear()?;
         Ok(())
     }
 }

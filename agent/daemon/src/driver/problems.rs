@@ -13,6 +13,7 @@ pub struct Problems {
     token: Option<TokenProblem>,
     policy: Problem,
     report: Problem,
+    certificates: Problem,
 }
 
 impl Problems {
@@ -42,6 +43,11 @@ impl Problems {
         replace(&mut self.report, problem, "the backend can be told again");
     }
 
+    /// With certificates for the host's keys.
+    pub fn certificates(&mut self, problem: Problem) {
+        replace(&mut self.certificates, problem, "certificates for this host's keys can be had again");
+    }
+
     /// Whether root would not read the operator's configuration.
     pub fn is_misconfigured(&self) -> bool {
         let problems = [&self.policy, &self.report];
@@ -62,7 +68,8 @@ impl Problems {
             .cloned()
             .or(retried)
             .or_else(|| token.map(|finding| (finding.clone(), None)))
-            .or_else(|| self.report.clone());
+            .or_else(|| self.report.clone())
+            .or_else(|| self.certificates.clone());
         shown.map_or((None, None), |(finding, at)| (Some(finding), at))
     }
 }

@@ -5,26 +5,25 @@ use std::collections::HashSet;
 use super::target::Target;
 use super::{Steps, main_edit};
 use crate::desired::KrlSpec;
-use crate::facts::{Facts, FileFact, ManagedFile};
+use crate::facts::{Facts, FileFact, HostKeyKind, ManagedFile};
 use crate::ledger::sha256_hex;
 use crate::sshd::Authentication;
 use crate::step::Step;
 use crate::sudoers::{changes, narrowed};
 
-fn write(file: ManagedFile, content: &str) -> Step {
+pub(super) fn write(file: ManagedFile, content: &str) -> Step {
     Step::WriteFile { file, content: content.as_bytes().to_vec() }
 }
 
-fn is_as_wanted(fact: Option<&FileFact>, content: &str) -> bool {
+pub(super) fn is_as_wanted(fact: Option<&FileFact>, content: &str) -> bool {
     fact.is_some_and(|fact| fact.attributes_ok && fact.content == content.as_bytes())
 }
 
 /// CAs: those no longer trusted go first; new ones are trusted last.
 pub(super) fn user_ca(target: &Target<'_>, facts: &Facts, steps: &mut Steps) {
     const FILE: ManagedFile = ManagedFile::UserCa;
-    let Some(sshd) = &target.sshd else { return };
+    let Some(wanted) = target.user_ca else { return };
     let fact = facts.files.get(&FILE);
-    let wanted = sshd.user_ca;
     if is_as_wanted(fact, wanted) {
         return;
     }
@@ -64,15 +63,16 @@ fn ca_changes(gone: usize, added: usize) -> String {
 /// that writing it counts as taking away even where something is revoked no more.
 pub(super) fn krl(target: &Target<'_>, facts: &Facts, steps: &mut Steps) {
     let Some(sshd) = &target.sshd else { return };
+    let user_ca = target.user_ca.unwrap_or_default();
     let written = facts.ledger.files.get(ManagedFile::Krl.path());
-    let source = sshd.krl.source_sha256(sshd.user_ca);
+    let source = sshd.krl.source_sha256(user_ca);
     let is_whole = facts.files.get(&ManagedFile::Krl).zip(written).is_some_and(|(fact, written)| {
         fact.attributes_ok
             && written.source_sha256.as_ref() == Some(&source)
             && written.sha256 == sha256_hex(&fact.content)
     });
     if !is_whole {
-        let step = Step::WriteKrl { spec: sshd.krl.clone(), user_ca: sshd.user_ca.to_owned() };
+        let step = Step::WriteKrl { spec: sshd.krl.clone(), user_ca: user_ca.to_owned() };
         steps.narrow(step, revocations(sshd.krl));
     }
 }
@@ -90,9 +90,19 @@ fn revocations(spec: &KrlSpec) -> String {
 pub(super) fn sshd(target: &Target<'_>, facts: &Facts, steps: &mut Steps) {
     let Some(sshd) = &target.sshd else {
         remove_sshd(facts, steps);
+        if target.user_ca.is_none() {
+            steps.remove(ManagedFile::UserCa, facts);
+        }
         return;
     };
+    // Certificates are there before anything names them; sshd reads them when it reads its configuration.
     let mut changes: Vec<(Step, &str)> = Vec::new();
+    for (kind, line) in sshd.host_certificates {
+        let file = ManagedFile::HostCertificate(*kind);
+        if !is_as_wanted(facts.files.get(&file), line) {
+            changes.push((write(file, line), ""));
+        }
+    }
     if !is_as_wanted(facts.files.get(&ManagedFile::SshdDropIn), &sshd.drop_in) {
         changes.push((write(ManagedFile::SshdDropIn, &sshd.drop_in), ""));
     }
@@ -106,6 +116,12 @@ pub(super) fn sshd(target: &Target<'_>, facts: &Facts, steps: &mut Steps) {
     if !changes.is_empty() || facts.ledger.sshd_reload_due {
         changes.push((Step::ReloadSshd, ""));
     }
+    for kind in HostKeyKind::ALL.into_iter().filter(|kind| !sshd.host_certificates.contains_key(kind)) {
+        let file = ManagedFile::HostCertificate(kind);
+        if facts.files.contains_key(&file) {
+            changes.push((Step::RemoveFile { file }, ""));
+        }
+    }
     for (step, detail) in changes {
         match sshd.authentication {
             Authentication::CertificateOnly => steps.narrow(step, detail),
@@ -114,7 +130,7 @@ pub(super) fn sshd(target: &Target<'_>, facts: &Facts, steps: &mut Steps) {
     }
 }
 
-/// Takes everything of sshd's away: first what names the files, then the files.
+/// Takes everything of sshd's away but the user CAs: first what names the files, then the files.
 pub(super) fn remove_sshd(facts: &Facts, steps: &mut Steps) {
     let main = main_edit(facts, false);
     let had_drop_in = facts.files.contains_key(&ManagedFile::SshdDropIn);
@@ -127,7 +143,9 @@ pub(super) fn remove_sshd(facts: &Facts, steps: &mut Steps) {
         steps.narrow(Step::ReloadSshd, "");
     }
     steps.remove(ManagedFile::Krl, facts);
-    steps.remove(ManagedFile::UserCa, facts);
+    for kind in HostKeyKind::ALL {
+        steps.remove(ManagedFile::HostCertificate(kind), facts);
+    }
 }
 
 /// Rules: those no longer given go first; new ones come last.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use hostward_protocol::document::{self, Entry};
 use hostward_protocol::report::Finding;
 
-use crate::refusal::{Findings, Refusal, malformed};
+use crate::refusal::{Findings, Refusal, malformed, selector_invalid};
 use crate::resolve::groups::{Found, Groups};
 use crate::resolve::horizon::Horizon;
 use crate::selector::{Labels, Selector};
@@ -75,13 +75,8 @@ fn judge(
     labels: &Labels,
     horizon: &mut Horizon,
 ) -> Result<GrantState, Refusal> {
-    let selector = Selector::parse(&grant.hosts).map_err(|why| {
-        Refusal::backend(
-            "grant-selector-invalid",
-            format!("its host selector `{}` cannot be read: {why}", shown(&grant.hosts)),
-            "write it as `labels.role=web,os.id in (debian,ubuntu)`",
-        )
-    })?;
+    let selector =
+        Selector::parse(&grant.hosts).map_err(|why| selector_invalid("grant", &grant.hosts, why))?;
     if !selector.selects(labels) {
         return Ok(GrantState::OtherHosts);
     }

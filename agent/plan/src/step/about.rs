@@ -29,6 +29,8 @@ fn of_file(file: ManagedFile) -> About {
     match file {
         ManagedFile::Sudoers => About::Sudo,
         ManagedFile::SshdDropIn => About::Sshd,
-        ManagedFile::UserCa | ManagedFile::Krl => About::Trust,
+        ManagedFile::UserCa | ManagedFile::Krl | ManagedFile::KnownHosts => About::Trust,
+        ManagedFile::HostCertificate(_) => About::Sshd,
+        ManagedFile::Services | ManagedFile::ClientConfig => About::Other,
     }
 }

@@ -8,6 +8,7 @@ use hostward_plan::{Desired, Plan, Step, unenroll};
 use hostward_protocol::report::Finding;
 use serde_json::json;
 
+use crate::certificates::{Wanted, offer};
 use crate::model;
 use crate::world::{CA_1, CA_2, World, group, user};
 
@@ -308,7 +309,9 @@ fn environment() {
 
 #[test]
 fn leaving_the_project() {
-    let mut world = World::new().settled();
+    let mut world = World::new().with_service();
+    offer(&mut world, vec![Wanted::default().sign()]);
+    world.settle();
     world.facts.running.extend([70002, 70003]);
     let plan = unenroll(&world.facts, world.now);
     check_text("unenroll", &text(&plan, &Desired::default()));
@@ -327,4 +330,36 @@ fn a_project_in_full() {
     world.grants.push(json!({"id": "r3", "group": "g12", "login": true, "entitlements": ["web", "missing"]}));
     world.grants.push(json!({"id": "r4", "group": "g12", "hosts": "role=web", "login": true}));
     check("a-project-in-full", &world);
+}
+
+#[test]
+fn services() {
+    let mut world = World::new().with_service();
+    check("services", &world);
+    world.settle();
+    world.services = vec![json!({"id": "s2", "user": "u9", "uid": 113})];
+    world.ssh["host_cas"] = json!([CA_2]);
+    check("services-change", &world);
+    world.settle();
+    world.facts.files.get_mut(&ManagedFile::Services).unwrap().attributes_ok = false;
+    world.facts.files.remove(&ManagedFile::ClientConfig);
+    check("services-drift", &world);
+    world.settle();
+    world.services.clear();
+    check("services-end", &world);
+    world.settle();
+}
+
+#[test]
+fn host_certificates() {
+    let mut world = World::new();
+    offer(&mut world, vec![Wanted::default().sign()]);
+    check("host-certificate", &world);
+    world.settle();
+    offer(&mut world, vec![Wanted { until: 48, ..Wanted::default() }.sign()]);
+    check("host-certificate-renewed", &world);
+    world.settle();
+    world.pass(TimeDelta::hours(48));
+    check("host-certificate-over", &world);
+    world.settle();
 }

@@ -71,6 +71,10 @@ fn with_ssh(member: &str, value: Value) -> Box<dyn Fn(&mut World)> {
         world.ssh["revoked"] = json!({"serials": [], "key_ids": [], "keys": []});
         let list = match member.as_str() {
             "user_cas" => &mut world.ssh["user_cas"],
+            "host_cas" => {
+                world.ssh["host_cas"] = json!([]);
+                &mut world.ssh["host_cas"]
+            }
             other => &mut world.ssh["revoked"][other],
         };
         list.as_array_mut().unwrap().push(value.clone());
@@ -347,12 +351,70 @@ fn rows() -> Vec<Row> {
     row(with_ssh("user_cas", json!(format!("command=\"id\" {CA_1}"))), "user-ca-invalid");
     row(with_ssh("user_cas", json!(format!("{CA_1}\n{CA_1}"))), "user-ca-invalid");
     row(with_ssh("user_cas", json!(7)), "user-ca-malformed");
+    for ca in ["", "no key", "ssh-ed25519 AAAA"] {
+        row(with_ssh("host_cas", json!(ca)), "host-ca-invalid");
+    }
+    row(with_ssh("host_cas", json!(7)), "host-ca-malformed");
     row(with_ssh("serials", json!(0)), "revoked-serial-invalid");
     row(with_ssh("serials", json!("7\nserial: 1-9")), "revoked-serial-invalid");
     row(with_ssh("key_ids", json!("a\nid: b")), "revoked-key-id-invalid");
     row(with_ssh("key_ids", json!("a#b")), "revoked-key-id-invalid");
     row(with_ssh("keys", json!("nonsense")), "revoked-key-invalid");
+
+    // Services.
+    let service = |member: &str, value: Value| {
+        let mut service = json!({"id": "sh", "user": "u1", "uid": 112});
+        service[member] = value;
+        with_services(vec![service])
+    };
+    for uid in [0, 995, 61_184, 65_519, 65_534, 65_535, 4_294_967_295_u64, 1 << 32, u64::MAX] {
+        row(service("uid", json!(uid)), "service-uid-reserved");
+    }
+    row(service("uid", json!(100_001)), "service-uid-subordinate");
+    row(service("uid", json!(70_001)), "service-uid-managed");
+    row(service("uid", json!(69_999)), "service-uid-managed");
+    row(service("uid", json!(-1)), "service-malformed");
+    row(service("hosts", json!("role=web")), "service-selector-invalid");
+    row(service("user", json!("nobody")), "service-user-unknown");
+    row(
+        with_services(vec![
+            json!({"id": "sh", "user": "u1", "uid": 112}),
+            json!({"id": "si", "user": "u2", "uid": 112}),
+        ]),
+        "service-uid-duplicate",
+    );
+    row(
+        with_services(vec![
+            json!({"id": "sh", "user": "u1", "uid": 112}),
+            json!({"id": "sh", "user": "u1", "uid": 113}),
+        ]),
+        "service-id-duplicate",
+    );
+    for (members, code) in [
+        (json!({"name": "root"}), "service-user-refused"),
+        (json!({"principals": []}), "service-user-without-principals"),
+        (json!({"principals": ["a b"]}), "principal-invalid"),
+        (json!({"principals": ["carol", "bot"]}), "principal-shared"),
+    ] {
+        row(
+            Box::new(move |world| {
+                let mut bot = user("ub", "bot", 70_009);
+                for (key, value) in members.as_object().unwrap() {
+                    bot[key] = value.clone();
+                }
+                world.users.push(bot);
+                world.services = vec![json!({"id": "sh", "user": "ub", "uid": 112})];
+            }),
+            code,
+        );
+    }
     rows
+}
+
+fn with_services(services: Vec<Value>) -> Box<dyn Fn(&mut World)> {
+    Box::new(move |world| {
+        world.services = services.clone();
+    })
 }
 
 fn base() -> World {
@@ -419,7 +481,13 @@ fn a_refusal_does_not_depend_on_order() {
         let mut world = base();
         put(&mut world);
         let forwards = world.desired();
-        for list in [&mut world.users, &mut world.groups, &mut world.grants, &mut world.entitlements] {
+        for list in [
+            &mut world.users,
+            &mut world.groups,
+            &mut world.grants,
+            &mut world.entitlements,
+            &mut world.services,
+        ] {
             list.reverse();
         }
         let backwards = world.desired();

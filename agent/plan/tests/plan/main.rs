@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod certificates;
 mod explained;
 mod golden;
 mod hostile;
 mod model;
 mod properties;
+mod services;
 mod visudo;
 mod world;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hostward_plan::Step;
-use hostward_plan::facts::{Accounts, DatabaseFact, Facts, ManagedFile};
+use hostward_plan::facts::{Accounts, DatabaseFact, Facts, LocalUser, ManagedFile, OfferedCertificates};
 use hostward_plan::step::Direction;
+use hostward_protocol::service::{BoundService, BoundServices};
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 use serde_json::{Value, json};
@@ -24,6 +25,8 @@ struct Variant {
     renamed: Option<usize>,
     certificate_only: bool,
     manage_sshd: bool,
+    /// Who stands for whom: none, or the n-th person, for each of two accounts.
+    services: Vec<Option<usize>>,
 }
 
 const PEOPLE: usize = 5;
@@ -39,11 +42,13 @@ fn variant() -> impl Strategy<Value = Variant> {
             any::<bool>(),
             proptest::bool::weighted(0.9),
         ),
+        proptest::collection::vec(proptest::option::of(0..PEOPLE), 2),
     )
         .prop_map(
             |(
                 (members, grants, commands, cas),
                 (serials, principals, renamed, certificate_only, manage_sshd),
+                services,
             )| {
                 Variant {
                     members,
@@ -55,6 +60,7 @@ fn variant() -> impl Strategy<Value = Variant> {
                     renamed,
                     certificate_only,
                     manage_sshd,
+                    services,
                 }
             },
         )
@@ -103,6 +109,10 @@ impl Variant {
         let cas: Vec<&str> = self.cas.iter().map(|n| [CA_1, CA_2][*n]).collect();
         let serials: Vec<Value> = self.serials.iter().map(|n| json!(n + 1)).collect();
         world.ssh = json!({"schema": "hostward/ssh/1", "user_cas": cas, "revoked": {"serials": serials}});
+        let service = |(n, user): (usize, &Option<usize>)| {
+            user.map(|user| json!({"id": format!("s{n}"), "user": format!("u{user}"), "uid": 112 + n}))
+        };
+        world.services = self.services.iter().enumerate().filter_map(service).collect();
         world
     }
 }
@@ -141,6 +151,12 @@ fn rights(facts: &Facts) -> BTreeSet<String> {
         }
     };
     lines(ManagedFile::UserCa, "ca");
+    if let Some(fact) = facts.files.get(&ManagedFile::Services) {
+        let bound: BoundServices = serde_json::from_slice(&fact.content).unwrap();
+        for BoundService { uid, user, principals } in bound.services {
+            rights.extend(principals.iter().map(|principal| format!("{uid} for {user} as {principal}")));
+        }
+    }
     rights.extend(sudo_rights(facts));
     rights
 }
@@ -272,6 +288,11 @@ proptest! {
         world.entitlements.push(json!({"name": "eh", "run_as": {"user": t(16)}, "env_keep": [t(17)],
             "commands": [{"executable": t(18), "arguments": [t(19)]}, {"directory": t(20)}, {"raw": t(21)}]}));
         world.ssh["user_cas"] = json!([t(22)]);
+        world.ssh["host_cas"] = json!([t(22)]);
+        world.services.push(json!({"id": t(11), "user": t(6), "hosts": t(15), "uid": numbers[0]}));
+        world.services.push(json!({"id": "sh", "user": "h1", "uid": 112}));
+        world.facts.local_users.push(LocalUser { name: t(12).into(), uid: 112, gid: 112, home: t(2).into() });
+        world.facts.offered_certificates = OfferedCertificates::Lines(vec![t(23).to_owned(), t(22).to_owned()]);
         world.ssh["revoked"] = json!({"key_ids": [t(23)], "keys": [t(22)]});
         world.settings = json!({"default_home": t(2), "default_shell": "/bin/sh"});
         world.config.sudo.allow_raw = true;

@@ -7,6 +7,8 @@ use hostward_plan::policy::{PolicyError, Versions};
 use hostward_plan::{Desired, Plan, Policy, plan, resolve};
 use serde_json::{Value, json};
 
+use crate::certificates;
+
 pub const CA_1: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBNIIhm0F2SGChPWeu03FhwNRRGp5Gb7CGoPB2pnmgUx";
 pub const CA_2: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIHk3UFRKlz3Lg7dxXWKzFN7tXO3VYhZpfcKeCb8M5Ox";
 
@@ -19,6 +21,7 @@ pub struct World {
     pub grants: Vec<Value>,
     pub entitlements: Vec<Value>,
     pub ssh: Value,
+    pub services: Vec<Value>,
     pub config: Config,
     pub facts: Facts,
     pub now: DateTime<Utc>,
@@ -58,6 +61,7 @@ impl World {
                 {"executable": "/usr/bin/journalctl"},
             ]})],
             ssh: json!({"schema": "hostward/ssh/1", "user_cas": [CA_1]}),
+            services: Vec::new(),
             config: config(),
             facts: facts(),
             now: start(),
@@ -68,7 +72,7 @@ impl World {
         let document = |kind: &str, entries: &Vec<Value>| {
             json!({"schema": format!("hostward/{kind}/1"), kind: entries}).to_string()
         };
-        let documents = [
+        let mut documents = vec![
             (
                 "project.json",
                 json!({"schema": "hostward/project/1", "id": "p1", "settings": self.settings}).to_string(),
@@ -79,6 +83,9 @@ impl World {
             ("entitlements.json", document("entitlements", &self.entitlements)),
             ("ssh.json", self.ssh.to_string()),
         ];
+        if !self.services.is_empty() {
+            documents.push(("services.json", document("services", &self.services)));
+        }
         let versions = Versions { version: 1, root_version: 1, expires: start() + TimeDelta::days(1) };
         Policy::read(versions, documents.iter().map(|(name, text)| (*name, text.as_bytes())), "p1")
     }
@@ -103,6 +110,19 @@ impl World {
         assert_eq!(again.steps, [], "the plan of a settled host is not empty");
         assert_eq!(again.drift, []);
         assert_eq!(again.ledger_before, self.facts.ledger);
+    }
+
+    /// Also a service user, who has no grant on this host, and accounts to stand for it.
+    pub fn with_service(mut self) -> Self {
+        self.users.push(json!({"id": "u9", "name": "deploy-bot", "uid": 70009, "gid": 70009,
+            "principals": ["deploy-bot", "svc/deploy"]}));
+        self.ssh["host_cas"] = json!([certificates::ca()]);
+        for (name, uid) in [("jenkins", 112), ("runner", 113)] {
+            let home = format!("/var/lib/{name}");
+            self.facts.local_users.push(LocalUser { name: name.into(), uid, gid: uid, home });
+        }
+        self.services = vec![json!({"id": "s1", "user": "u9", "hosts": "labels.role=web", "uid": 112})];
+        self
     }
 
     /// The same, settled.
@@ -168,6 +188,7 @@ fn facts() -> Facts {
             main: "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n".into(),
             includes_directory: true,
             restricts_logins: false,
+            ..SshdFacts::default()
         }),
         ..Facts::default()
     }

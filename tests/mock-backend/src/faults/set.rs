@@ -8,7 +8,7 @@ use std::time::Duration;
 use hostward_protocol::document::Kind;
 use hostward_protocol::problem::Code;
 
-use super::{Fault, Scope};
+use super::{CertificateFlaw, Fault, Scope};
 use crate::keys::Role;
 
 /// Name, arguments, and what it does, of every fault.
@@ -38,6 +38,7 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     ("cut-target", "[name=PREFIX]", "half a target, as if it were whole"),
     ("long-target", "[name=PREFIX]", "a target with more bytes than its metadata says"),
     ("large-target", "[name=PREFIX]", "a rightly signed target beyond the limit of its kind"),
+    ("wrong-certificate", "flaw=FLAW SCOPE", "sign SSH certificates that are not what was asked for"),
     ("unknown-members", "", "members in documents that no version knows (to be ignored)"),
     ("unknown-major", "[kind=KIND]", "documents of a major version that no host knows"),
 ];
@@ -181,6 +182,7 @@ impl Arguments<'_> {
             "cut-target" => Fault::CutTarget { name: self.name()? },
             "long-target" => Fault::LongTarget { name: self.name()? },
             "large-target" => Fault::LargeTarget { name: self.name()? },
+            "wrong-certificate" => Fault::WrongCertificate { flaw: self.flaw()?, scope: self.scope()? },
             "unknown-members" => Fault::UnknownMembers,
             "unknown-major" => Fault::UnknownMajor { kind: self.kind()? },
             other => return Err(FaultError::UnknownName(other.to_owned())),
@@ -225,6 +227,11 @@ impl Arguments<'_> {
     fn role(&mut self) -> Result<Role, FaultError> {
         let word: String = self.needed("role")?;
         Role::parse(&word).ok_or_else(|| self.bad("role", &word))
+    }
+
+    fn flaw(&mut self) -> Result<CertificateFlaw, FaultError> {
+        let word: String = self.needed("flaw")?;
+        CertificateFlaw::parse(&word).ok_or_else(|| self.bad("flaw", &word))
     }
 
     fn kind(&mut self) -> Result<Option<Kind>, FaultError> {

@@ -27,6 +27,8 @@ impl Refused {
             Code::CredentialInvalid => (StatusCode::UNAUTHORIZED, "invalid host credential"),
             Code::ClockSkew => (StatusCode::UNAUTHORIZED, "clocks differ"),
             Code::BadRequest => (StatusCode::BAD_REQUEST, "bad request"),
+            Code::ServiceNotBound => (StatusCode::FORBIDDEN, "no service bound"),
+            Code::NoCertificates => (StatusCode::FORBIDDEN, "no such certificates"),
         };
         Refused { status, kind: code.uri(), title, detail: detail.into() }
     }

@@ -13,6 +13,7 @@ use hostward_protocol::problem::Code;
 use hostward_protocol::report::{REPORT_SCHEMA, Report};
 use serde::de::DeserializeOwned;
 
+use super::Peer;
 use super::answer::{Refused, json};
 use crate::backend::Backend;
 use crate::credential::{self, presented, thumbprint};
@@ -132,7 +133,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    async fn read(request: Request<Body>) -> Result<Received, Refused> {
+    pub(super) async fn read(request: Request<Body>) -> Result<Received, Refused> {
         let (parts, body) = request.into_parts();
         let body = to_bytes(body, MAX_BODY).await.map_err(|_| {
             let detail = "the body could not be read, or has more than 16 MiB";
@@ -146,12 +147,17 @@ impl Received {
         Received { parts, body: Bytes::new() }
     }
 
-    fn json<T: DeserializeOwned>(&self) -> Result<T, Refused> {
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refused> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let detail = format!("the body is not what it should be (line {line}, column {column})");
             Refused::new(Code::BadRequest, detail)
         })
+    }
+
+    /// Names and values of the query.
+    pub(super) fn query(&self) -> url::form_urlencoded::Parse<'_> {
+        url::form_urlencoded::parse(self.parts.uri.query().unwrap_or_default().as_bytes())
     }
 
     fn idempotency_key(&self) -> Result<Option<String>, Refused> {
@@ -177,7 +183,8 @@ impl Received {
             return Err(Refused::new(Code::HostUnknown, detail));
         };
         self.verify(backend, &key, &claimed)?;
-        backend.registry().seen(&claimed, Utc::now());
+        let peer = self.parts.extensions.get::<Peer>().map(|peer| peer.0);
+        backend.registry().seen(&claimed, peer, Utc::now());
         Ok(claimed)
     }
 

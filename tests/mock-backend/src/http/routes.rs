@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
 use super::answer::{Refused, json};
-use super::{hosts, repository};
+use super::{hosts, repository, ssh};
 use crate::backend::Backend;
 
 /// A method and path of the API.
@@ -25,6 +25,9 @@ enum Operation {
     Describe,
     Leave,
     Report,
+    FindHosts,
+    ServiceCertificate,
+    HostCertificates,
     Timestamp,
     Metadata,
     Target,
@@ -37,6 +40,9 @@ pub const ROUTES: &[Route] = &[
     Route { method: "PUT", path: "/v1/hosts/self", operation: Operation::Describe },
     Route { method: "DELETE", path: "/v1/hosts/self", operation: Operation::Leave },
     Route { method: "POST", path: "/v1/hosts/self/report", operation: Operation::Report },
+    Route { method: "GET", path: "/v1/hosts", operation: Operation::FindHosts },
+    Route { method: "POST", path: "/v1/ssh/service-certificates", operation: Operation::ServiceCertificate },
+    Route { method: "POST", path: "/v1/ssh/host-certificates", operation: Operation::HostCertificates },
     Route {
         method: "GET",
         path: "/v1/projects/{project}/tuf/timestamp.json",
@@ -71,6 +77,9 @@ fn handler(operation: &Operation) -> MethodRouter<Arc<Backend>> {
         Operation::Describe => put(hosts::describe),
         Operation::Leave => delete(hosts::leave),
         Operation::Report => post(hosts::report),
+        Operation::FindHosts => get(ssh::find_hosts),
+        Operation::ServiceCertificate => post(ssh::service_certificate),
+        Operation::HostCertificates => post(ssh::host_certificates),
         Operation::Timestamp => get(repository::timestamp),
         Operation::Metadata => get(repository::metadata),
         Operation::Target => get(repository::target),

@@ -11,6 +11,7 @@ mod misbehaviour;
 mod openapi;
 mod polling;
 mod repository;
+mod services;
 mod signing_faults;
 mod ssh;
 mod support;

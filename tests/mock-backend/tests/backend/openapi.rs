@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Bench, TEAM, TestHost, read_token};
 
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBNIIhm0F2SGChPWeu03FhwNRRGp5Gb7CGoPB2pnmgUx";
 const TEXT: &str = include_str!("../../../../docs/openapi.yaml");
 
 /// Method, path as described, status, and kind of problem.
@@ -163,6 +164,7 @@ async fn every_described_answer_is_given_and_fits() {
     assert_eq!(description.check("GET", "/v1/health", health).await, 200);
     let host = enroll(&bench, &mut description).await;
     hosts(&bench, &mut description, &host).await;
+    certificates(&bench, &mut description, &host).await;
     repository(&bench, &mut description, &host).await;
     let leave = host.send(&bench, Method::DELETE, "/v1/hosts/self", Vec::new()).await;
     assert_eq!(description.check("DELETE", "/v1/hosts/self", leave).await, 204);
@@ -229,6 +231,46 @@ async fn hosts(bench: &Bench, description: &mut Description, host: &TestHost) {
         for response in unauthorized(bench, host, &method, path, &bytes).await {
             check(response, 401).await;
         }
+    }
+}
+
+const FIND: &str = "/v1/hosts";
+const SERVICE: &str = "/v1/ssh/service-certificates";
+const HOST: &str = "/v1/ssh/host-certificates";
+
+async fn certificates(bench: &Bench, description: &mut Description, host: &TestHost) {
+    let info = serde_json::to_vec(&full_host_info()).unwrap();
+    assert_eq!(host.send(bench, Method::PUT, "/v1/hosts/self", info).await.status(), 204);
+    let service = json!({"uid": 112, "public_key": KEY, "hint": {"pid": 7, "unit": "jenkins.service"}});
+    let keys = json!({ "keys": [KEY] });
+    description.check_request("POST", SERVICE, &service);
+    description.check_request("POST", HOST, &keys);
+    let (service, keys) = (service.to_string().into_bytes(), keys.to_string().into_bytes());
+    let find = "/v1/hosts?name=web1&uid=112";
+    let mut check = async |path: &'static str, method: Method, response: Response, expected: u16| {
+        assert_eq!(description.check(method.as_str(), path, response).await, expected, "{path}");
+    };
+    bench.write_team(TEAM);
+    let unbound = host.send(bench, Method::GET, find, Vec::new()).await;
+    check(FIND, Method::GET, unbound, 403).await;
+    check(SERVICE, Method::POST, host.send(bench, Method::POST, SERVICE, service.clone()).await, 403).await;
+    bench.write_team(&full_team().replace("[ssh.revoked]", "[ssh]\nsign_nothing = true\n[ssh.revoked]"));
+    check(SERVICE, Method::POST, host.send(bench, Method::POST, SERVICE, service.clone()).await, 403).await;
+    check(HOST, Method::POST, host.send(bench, Method::POST, HOST, keys.clone()).await, 403).await;
+    bench.write_team(&full_team());
+    for (path, method, sent, body, given) in [
+        (FIND, Method::GET, find, Vec::new(), 200),
+        (SERVICE, Method::POST, SERVICE, service, 201),
+        (HOST, Method::POST, HOST, keys, 201),
+    ] {
+        check(path, method.clone(), host.send(bench, method.clone(), sent, body.clone()).await, given).await;
+        for response in unauthorized(bench, host, &method, sent, &body).await {
+            check(path, method.clone(), response, 401).await;
+        }
+        let bad = host.send(bench, method.clone(), path, b"{}".to_vec()).await;
+        check(path, method.clone(), bad, 400).await;
+        let large = host.send(bench, method.clone(), sent, vec![b' '; (16 << 20) + 1]).await;
+        check(path, method.clone(), large, 413).await;
     }
 }
 
@@ -305,6 +347,10 @@ fn full_team() -> String {
         env_keep = ["LANG"]
         env_delete = ["LC_ALL"]
         commands = [{ directory = "/opt/tools/" }, { raw = "/usr/bin/true" }]
+        [[services]]
+        user = "alice"
+        hosts = "labels.env = prod"
+        uid = 112
         [ssh.revoked]
         serials = [7]
         key_ids = ["mallory"]
@@ -317,6 +363,7 @@ fn full_host_info() -> HostInfo {
     HostInfo {
         hostname: "web1".into(),
         canonical_name: Some("web1.example".into()),
+        fqdn: Some("web1.example.org".into()),
         alt_names: vec!["www".into()],
         access_address: Some("192.0.2.1".into()),
         bastion: Some("gate".into()),
@@ -325,7 +372,7 @@ fn full_host_info() -> HostInfo {
         os_version: "12".into(),
         architecture: "x86_64".into(),
         agent_version: "0.1.0".into(),
-        ssh_host_keys: vec!["ssh-ed25519 AAAA".into()],
+        ssh_host_keys: vec![KEY.into()],
         ssh_port: Some(22),
         machine: "0".repeat(64),
     }

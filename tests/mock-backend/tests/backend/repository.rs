@@ -93,6 +93,7 @@ async fn tough_verifies_all_of_it() {
             Kind::Grants => _ = document::parse::<document::Grants>(&bytes).unwrap(),
             Kind::Entitlements => _ = document::parse::<document::Entitlements>(&bytes).unwrap(),
             Kind::Ssh => _ = document::parse::<document::Ssh>(&bytes).unwrap(),
+            Kind::Services => _ = document::parse::<document::Services>(&bytes).unwrap(),
         }
     }
     names.sort();

@@ -143,6 +143,16 @@ impl Refusal {
             Some(Code::BadRequest) => {
                 ("bad-request", Backend, "use versions of hostward and of the backend that go together")
             }
+            Some(Code::ServiceNotBound) => (
+                "service-not-bound",
+                Backend,
+                "bind a user who may log in somewhere to this uid on this host, as a service of the project",
+            ),
+            Some(Code::NoCertificates) => (
+                "no-certificates",
+                Backend,
+                "have the backend sign SSH certificates for this project, or use another issuer",
+            ),
             None if self.status == StatusCode::TOO_MANY_REQUESTS => {
                 ("backend-busy", Host, "nothing: it is tried again when the backend said")
             }
