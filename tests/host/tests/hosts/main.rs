@@ -10,5 +10,6 @@ mod install;
 mod leaving;
 mod policy;
 mod privileges;
+mod services;
 mod sshd;
 mod sudo;
