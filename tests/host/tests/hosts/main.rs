@@ -2,10 +2,12 @@
 //! another subject to end.
 
 mod accounts;
+mod bindings;
 mod command_line;
 mod drift;
 mod enrollment;
 mod faults;
+mod host_certificates;
 mod install;
 mod leaving;
 mod policy;
