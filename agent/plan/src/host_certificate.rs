@@ -3,7 +3,7 @@
 //! The agent may be an enemy's: a certificate counts because a CA of the signed policy made it for a key that this
 //! host's sshd has. What was in force stays a candidate, so that an agent that offers nothing takes nothing away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use hostward_ssh_agent::{Certificate, CertificateError, Keys};
@@ -25,11 +25,7 @@ pub(crate) fn choose(
     findings: &mut Findings,
 ) -> BTreeMap<HostKeyKind, String> {
     let Some(sshd) = &facts.sshd else { return BTreeMap::new() };
-    let certified: Vec<KeyData> = sshd
-        .operator_certificates
-        .iter()
-        .filter_map(|line| Some(Certificate::of_line(line).ok()?.key))
-        .collect();
+    let certified = sshd.operator_certificates.iter().filter_map(|line| kind(line)).collect();
     let keys: BTreeMap<HostKeyKind, KeyData> = sshd
         .host_keys
         .iter()
@@ -91,7 +87,7 @@ fn refused(why: &str) -> Refusal {
 struct Own {
     keys: BTreeMap<HostKeyKind, KeyData>,
     /// Keys that the operator has a certificate for, which sshd would present in place of ours anyway.
-    certified: Vec<KeyData>,
+    certified: BTreeSet<HostKeyKind>,
     authorities: Keys,
 }
 
@@ -104,7 +100,7 @@ struct Good {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Fault {
-    #[error("it is not an OpenSSH certificate")]
+    #[error("it is not an OpenSSH certificate, or one that never ends")]
     Malformed,
     #[error(transparent)]
     Untrusted(#[from] CertificateError),
@@ -116,6 +112,8 @@ enum Fault {
     NoPrincipals,
     #[error("it has a name that ssh would read as a pattern")]
     Pattern,
+    #[error("it is valid for ever")]
+    Endless,
     #[error("it has critical options, of which there are none for hosts")]
     CriticalOptions,
 }
@@ -130,7 +128,7 @@ fn judge(line: &str, own: &Own, now: DateTime<Utc>) -> Result<Good, Fault> {
     certificate.check_host(&own.authorities, now)?;
     let key = &certificate.key;
     let (kind, _) = own.keys.iter().find(|(_, own)| *own == key).ok_or(Fault::OtherKey)?;
-    if own.certified.contains(key) {
+    if own.certified.contains(kind) {
         return Err(Fault::OperatorCertified);
     }
     if certificate.principals.is_empty() {
@@ -146,7 +144,20 @@ fn judge(line: &str, own: &Own, now: DateTime<Utc>) -> Result<Good, Fault> {
     if !certificate.critical_options.is_empty() {
         return Err(Fault::CriticalOptions);
     }
+    if moment(certificate.valid_before).is_none() {
+        return Err(Fault::Endless);
+    }
     Ok(Good { kind: *kind, valid_before: certificate.valid_before, line: certificate.line() + "\n" })
+}
+
+/// The kind of key that the certificate of an operator's is for: they may be good for ever, which ours must not be.
+fn kind(line: &str) -> Option<HostKeyKind> {
+    let (algorithm, _) = line.split_once(' ')?;
+    match algorithm.strip_suffix("-cert-v01@openssh.com")? {
+        "ssh-ed25519" => Some(HostKeyKind::Ed25519),
+        "ssh-rsa" => Some(HostKeyKind::Rsa),
+        other => other.starts_with("ecdsa-sha2-").then_some(HostKeyKind::Ecdsa),
+    }
 }
 
 /// Seconds since 1970 as a moment; none for those that never come.

@@ -78,6 +78,18 @@ impl<'lab> Fixture<'lab> {
     pub fn enroll(&self) {
         let output = self.try_enroll(&self.token(), 30);
         assert!(output.success(), "{output}\n{}", self.journal());
+        self.wait_for_host_certificates();
+    }
+
+    /// Certificates of the host's keys come right after an enrollment; a test is to find the host at rest.
+    #[track_caller]
+    fn wait_for_host_certificates(&self) {
+        const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-hostward.conf";
+        self.host.wait_for(SOON, "certificates of the host's keys", |host| {
+            let output = host.run(&format!("cat {DROP_IN}"));
+            let is_there = output.stdout.contains("HostCertificate");
+            if is_there || !output.success() { Ok(()) } else { Err(output.to_string()) }
+        });
     }
 
     /// Runs `hostward enroll` with `token`.

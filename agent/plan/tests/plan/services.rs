@@ -148,6 +148,7 @@ fn certificates_that_are_not_of_the_policys_ca_for_this_host_are_refused() {
         ("two lines", format!("{}\n{}", good(), good())),
         ("a key", certificates::ca()),
         ("nothing", String::new()),
+        ("one that never ends", FOR_EVER.into()),
         ("long", format!("{} {}", good(), "x".repeat(40_000))),
     ] {
         let mut world = World::new();
@@ -202,9 +203,12 @@ fn a_key_that_the_operator_certified_is_left_to_them() {
     offer(&mut world, vec![Wanted::default().sign()]);
     let sshd = world.facts.sshd.as_mut().unwrap();
     sshd.operator_certificates =
-        vec!["nonsense".into(), Wanted { ca: 9, key: 4, ..Wanted::default() }.sign()];
+        vec!["nonsense".into(), "ssh-rsa-cert-v01@openssh.com AAAA".into(), certificates::ca()];
     assert!(presented(&world).is_some(), "certificates of other keys");
     let sshd = world.facts.sshd.as_mut().unwrap();
     sshd.operator_certificates.push(Wanted { ca: 9, until: 0, ..Wanted::default() }.sign());
     assert_eq!((presented(&world), codes(&world)), (None, vec![]));
 }
+
+/// Of the host's key by the CA, made by `ssh-keygen -h -n web1` without a time.
+const FOR_EVER: &str = "ssh-ed25519-cert-v01@openssh.com AAAAIHNzaC1lZDI1NTE5LWNlcnQtdjAxQG9wZW5zc2guY29tAAAAIDhff5QEZ4t8U/XyB2172wjfVjIKDVxaqIZfG2rxVpslAAAAIIE5dw6ofRdfVqNUZsNMfszLjYqRtO43ol32D1uPybOUAAAAAAAAAAAAAAACAAAACGhvc3Q6aC0xAAAACAAAAAR3ZWIxAAAAAAAAAAD//////////wAAAAAAAAAAAAAAAAAAADMAAAALc3NoLWVkMjU1MTkAAAAgiojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1wAAABTAAAAC3NzaC1lZDI1NTE5AAAAQBcIJg+wZJpHariiTZSNuA+OUdEzlx5G4cVpeiYWxxjbp40hDu+mWYWhlkKSW1gK4DTscSneo1yWmkWVayiWrQQ=";

@@ -17,6 +17,7 @@ on_each_release!(
 /// Directories, files and sockets: what each is, its mode and its owner.
 const ALWAYS: &[(&str, &str)] = &[
     ("/etc/hostward", "directory 755 root:root"),
+    ("/etc/ssh/ssh_config.d/50-hostward.conf", "regular file 644 root:root"),
     ("/run/hostward", "directory 755 root:root"),
     ("/run/hostward/agent.sock", "socket 600 root:root"),
     ("/run/hostward/ssh-agent.sock", "socket 666 root:root"),
@@ -43,6 +44,7 @@ const ENROLLED: &[(&str, &str)] = &[
     ("/var/lib/hostward/report.json", "regular file 600 root:root"),
     ("/var/lib/hostward/ssh", "directory 755 root:root"),
     ("/var/log/hostward/events.jsonl", "regular file 640 hostward:adm"),
+    ("/var/lib/hostward/ssh/host-ed25519-cert.pub", "regular file 644 root:root"),
     ("/var/lib/hostward/ssh/revoked.krl", "regular file 644 root:root"),
     ("/var/lib/hostward/ssh/user_ca.pub", "regular file 644 root:root"),
     ("/var/lib/hostward/status.json", "regular file 644 root:root"),
@@ -185,7 +187,9 @@ fn removal_and_purge_leave_the_host_as_it_was(release: Release) {
     assert_eq!(host.run("getent passwd alice").status, 2);
     assert!(!fixture.ssh_as("alice").run("true").success());
     assert_eq!(host.read("/etc/nsswitch.conf"), nsswitch);
-    let changes = before.changes(&etc(host).without(&["/etc/hostward"]));
+    // Configuration files stay until a purge; this one includes a file that is gone.
+    let kept = ["/etc/hostward", "/etc/ssh/ssh_config.d/50-hostward.conf"];
+    let changes = before.changes(&etc(host).without(&kept));
     let changes: Vec<_> = changes.iter().filter(|change| !is_account_file(change)).collect();
     assert_eq!(changes, [""; 0], "after removal");
     assert!(host.exists("/etc/hostward/hostward.toml"), "the operator's configuration stays until a purge");

@@ -2,15 +2,18 @@
 //! another subject to end.
 
 mod accounts;
+mod bindings;
 mod command_line;
 mod drift;
 mod enrollment;
 mod events;
 mod faults;
+mod host_certificates;
 mod install;
 mod leaving;
 mod policy;
 mod privileges;
+mod services;
 mod sshd;
 mod subordinate_ids;
 mod sudo;
