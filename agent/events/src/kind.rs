@@ -117,6 +117,8 @@ kinds! {
     TrustChanged = "trust.changed", ENTITY_MANAGEMENT, 3 "Update", Own;
     /// sshd's configuration differs, or could not be replaced.
     SshdChanged = "sshd.changed", ENTITY_MANAGEMENT, 3 "Update", Own;
+    /// Other local accounts stand for users, or what their ssh is told differs, or it could not be replaced.
+    ServicesChanged = "services.changed", ENTITY_MANAGEMENT, 3 "Update", Own;
     /// Another step of a pass.
     HostChanged = "host.changed", ENTITY_MANAGEMENT, 3 "Update", Own;
     /// hostward ended what somebody who lost access had running.

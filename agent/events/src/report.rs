@@ -134,6 +134,7 @@ impl Told {
             About::Sudo => entity_changed(Kind::SudoChanged, "sudo rules"),
             About::Trust => entity_changed(Kind::TrustChanged, "SSH trust"),
             About::Sshd => entity_changed(Kind::SshdChanged, "sshd configuration"),
+            About::Services => entity_changed(Kind::ServicesChanged, "service accounts"),
             About::Sessions { name, uid } => {
                 Event::new(Kind::SessionsEnded, self.at, Severity::Medium, name, &message)
                     .with("user", user(name, *uid))
@@ -249,6 +250,9 @@ fn failed(at: DateTime<Utc>, step: &StepOutcome, finding: &Finding) -> Event {
         About::Sudo => (Kind::SudoChanged, ("entity", entity("sudo rules", "sudo rules"))),
         About::Trust => (Kind::TrustChanged, ("entity", entity("SSH trust", "SSH trust"))),
         About::Sshd => (Kind::SshdChanged, ("entity", entity("sshd configuration", "sshd configuration"))),
+        About::Services => {
+            (Kind::ServicesChanged, ("entity", entity("service accounts", "service accounts")))
+        }
         About::Sessions { name, uid } => (Kind::SessionsEnded, ("user", user(name, *uid))),
         About::Home { home, .. } => (Kind::HomeRemoved, ("entity", entity("Home", home))),
         About::Other => (Kind::HostChanged, ("entity", entity("Host", &finding.subject))),

@@ -110,6 +110,7 @@ fn abouts() -> Vec<About> {
         About::Sudo,
         About::Trust,
         About::Sshd,
+        About::Services,
         About::Sessions { name: "bob".into(), uid: 70_002 },
         About::Home { name: "bob".into(), uid: 70_002, home: "/home/bob".into() },
         About::Other,

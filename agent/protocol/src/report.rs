@@ -131,8 +131,10 @@ pub enum About {
     Sudo,
     /// Which SSH CAs are trusted, or which certificates are revoked.
     Trust,
-    /// sshd's configuration.
+    /// sshd's configuration, and the certificates that it presents.
     Sshd,
+    /// Which local accounts stand for users, or what their ssh is told.
+    Services,
     /// Sessions and processes of somebody who lost access.
     Sessions {
         /// The name they had.

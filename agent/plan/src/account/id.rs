@@ -77,13 +77,6 @@ impl<'a> IdRules<'a> {
         self.subordinate.get(next).filter(|range| range.first <= last).copied()
     }
 
-    /// The subordinate range that an id is in.
-    pub(crate) fn subordinate(&self, id: u32) -> Option<&IdRange> {
-        let next = self.subordinate.partition_point(|range| range.first <= id);
-        let range = next.checked_sub(1).and_then(|n| self.subordinate.get(n))?;
-        range.contains(id).then_some(range)
-    }
-
     fn check(&self, id: u64, kind: Kind) -> Result<u32, Refusal> {
         let word = kind.word();
         let of = if kind == Kind::User { "uid" } else { "gid" };
@@ -111,7 +104,7 @@ impl<'a> IdRules<'a> {
                 ),
             ));
         }
-        if let Some(range) = self.subordinate(id) {
+        if let Some(range) = self.subordinate_among(id, id) {
             return Err(Refusal::operator(
                 format!("{word}-id-subordinate"),
                 format!(

@@ -28,9 +28,8 @@ impl Step {
 fn of_file(file: ManagedFile) -> About {
     match file {
         ManagedFile::Sudoers => About::Sudo,
-        ManagedFile::SshdDropIn => About::Sshd,
+        ManagedFile::SshdDropIn | ManagedFile::HostCertificate(_) => About::Sshd,
         ManagedFile::UserCa | ManagedFile::Krl | ManagedFile::KnownHosts => About::Trust,
-        ManagedFile::HostCertificate(_) => About::Sshd,
-        ManagedFile::Services | ManagedFile::ClientConfig => About::Other,
+        ManagedFile::Services | ManagedFile::ClientConfig => About::Services,
     }
 }

@@ -371,6 +371,13 @@ fn rows() -> Vec<Row> {
         row(service("uid", json!(uid)), "service-uid-reserved");
     }
     row(service("uid", json!(100_001)), "service-uid-subordinate");
+    row(
+        Box::new(|world| {
+            world.user_mut("u3")["subids"] = json!([{"start": 200_000, "count": 65_536}]);
+            world.services = vec![json!({"id": "sh", "user": "u1", "uid": 265_535})];
+        }),
+        "service-uid-subordinate",
+    );
     row(service("uid", json!(70_001)), "service-uid-managed");
     row(service("uid", json!(69_999)), "service-uid-managed");
     row(service("uid", json!(-1)), "service-malformed");
