@@ -47,7 +47,7 @@ fn subordinate_ids(text: &str, given: bool) -> Check {
     const NAME: &str = "subid";
     let line = text
         .lines()
-        .find_map(|line| Some(line.get(..6)?.eq_ignore_ascii_case("subid:").then(|| &line[6..])?));
+        .find_map(|line| line.get(..6)?.eq_ignore_ascii_case("subid:").then(|| &line[6..]));
     let first = line.and_then(|services| services.split_whitespace().next());
     match (first, given) {
         (Some("hostward"), _) => Check::good(NAME, "shadow asks libsubid_hostward.so for subordinate ids"),
