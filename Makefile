@@ -5,6 +5,7 @@
 #   make check      what must be clean before a commit
 #   make package    target/package/hostward_<version>_amd64.deb
 #   make bench      measurements, as a table
+#   make bench-nss  account lookups, side by side with what a lookup must take and with other NSS modules
 #   make fuzz       each fuzz target for FUZZ_SECONDS
 #   make sanitize   the reader's tests with every access to memory watched
 #   make lab        a host and a backend to explore; `make lab-down` removes them
@@ -37,7 +38,7 @@ MAINTAINER_SCRIPTS := $(addprefix packaging/debian/,preinst postinst prerm postr
 SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-glibc packaging/check-apply .ci/run \
 	tests/lab/src/lab/cleanup.sh tests/lab/src/host/start.sh tests/lab/src/image/build.sh tests/lab/src/image/finish.sh
 
-.PHONY: all ocsf fuzz sanitize demo lab lab-down test check bench package programs backend images setup apt apt-step-ca step-ca \
+.PHONY: all ocsf fuzz sanitize demo lab lab-down test check bench bench-nss package programs backend images setup apt apt-step-ca step-ca \
 	clean-lab
 
 all: package
@@ -146,6 +147,12 @@ bench: package images
 	cargo build --locked --quiet --release --package hostward-mock-backend
 	cargo run --locked --quiet --release --package hostward-bench
 
+# Changes nothing on this machine, and bears with others that use it. Sizes: `make bench-nss BENCH_USERS=1000,10000`.
+BENCH_USERS := 1000,10000,100000,1000000
+bench-nss: apt
+	cargo build --locked --quiet --profile nss --package nss-hostward
+	cargo run --locked --quiet --release --package hostward-bench-nss -- --users $(BENCH_USERS)
+
 # --- fuzzing -----------------------------------------------------------------------------------------------------
 
 FUZZ_SECONDS := 60
@@ -155,7 +162,7 @@ FUZZ := $(TOOLS)/cargo-fuzz-$(CARGO_FUZZ)
 $(FUZZ)/bin/cargo-fuzz:
 	cargo install --locked --quiet --root $(FUZZ) cargo-fuzz@$(CARGO_FUZZ)
 
-FUZZ_TARGETS := account_database account_records account_answers policy entitlement
+FUZZ_TARGETS := account_database account_records account_answers policy entitlement ssh_agent
 # Small inputs reach everything in a database that is damaged by instructions; documents want room.
 FUZZ_LEN_account_answers := 64
 FUZZ_LEN_account_records := 1024

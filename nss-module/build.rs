@@ -10,6 +10,9 @@ fn main() {
         "-Wl,-z,relro",
         "-Wl,-z,now",
         "-Wl,-z,noexecstack",
+        // Nothing is to be run when the library is loaded, and each symbol that need not be looked for makes that faster.
+        "-nostartfiles",
+        "-Wl,--hash-style=gnu",
         // A thread may be in a lookup while another unloads the module.
         "-Wl,-z,nodelete",
     ];

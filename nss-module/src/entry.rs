@@ -9,53 +9,94 @@ use core::ffi::{c_char, c_int, c_long};
 use core::mem::size_of;
 use core::{ptr, slice};
 
-use hostward_accounts::{Database, GroupRecord, Lookup, MAX_NAME, UserRecord};
+use hostward_accounts::{GroupRecord, Lookup, MAX_NAME, UserRecord};
 use libc::{gid_t, group, passwd, spwd, uid_t};
 
-use crate::cursor::Cursor;
-use crate::kept;
+use crate::cursor::{Cursor, Entries};
+use crate::kept::{Mapped, One, by_the_long_way};
 use crate::status::Outcome;
 
 static PASSWD: Cursor = Cursor::new();
 static GROUP: Cursor = Cursor::new();
 static SHADOW: Cursor = Cursor::new();
 
-const SUCCESS: c_int = 1;
-
-/// Asks the database in force, and tells `errnop` what there is to tell.
+/// Asks the database in force, tells `errnop` what there is to tell, and gives the status.
 ///
-/// # Safety
-/// `errnop` is writable.
-#[inline]
-unsafe fn ask(errnop: *mut c_int, ask: impl FnOnce(&Database<'_>) -> Outcome) -> c_int {
-    let outcome = match kept::in_force() {
-        Some(reader) => ask(reader.database()),
-        None => ask_anew(ask),
-    };
-    let (status, errno) = outcome.for_glibc();
-    if let Some(errno) = errno {
-        // SAFETY: the caller's promise.
-        unsafe { *errnop = errno };
-    }
-    status
+/// A macro, because what is asked stands in it twice: in the midst of the entry point, and apart for the long way.
+macro_rules! ask {
+    ($errnop:expr, |$mapped:ident| $ask:expr) => {{
+        let outcome = match One::enter() {
+            Some(one) => {
+                let $mapped = one.mapped();
+                let outcome = $ask;
+                one.leave();
+                outcome
+            }
+            None => by_the_long_way(move |$mapped| $ask),
+        };
+        if outcome.errno != 0 {
+            *$errnop = outcome.errno;
+        }
+        outcome.status
+    }};
 }
 
-/// Apart, so that what mapping a file takes of the stack is taken only then.
-#[cold]
-#[inline(never)]
-fn ask_anew(ask: impl FnOnce(&Database<'_>) -> Outcome) -> Outcome {
-    match kept::refresh() {
-        Ok(access) => ask(access.database()),
-        Err(outcome) => outcome,
-    }
-}
-
-#[inline]
+#[inline(always)]
 fn found<T>(lookup: Lookup<T>, fill: impl FnOnce(&T) -> Outcome) -> Outcome {
     match lookup {
         Lookup::Found(record) => fill(&record),
-        Lookup::NotFound => Outcome::NotFound,
+        Lookup::NotFound => Outcome::NOT_FOUND,
         Lookup::Corrupt => Outcome::CORRUPT,
+    }
+}
+
+struct Users<'a>(&'a Mapped);
+
+impl<'a> Entries for Users<'a> {
+    type Entry = UserRecord<'a>;
+
+    fn after(&self, last: Option<u32>) -> Lookup<UserRecord<'a>> {
+        self.0.database().user_after(last)
+    }
+
+    #[inline(always)]
+    fn behind(&self, record: u32, last: u32) -> Option<Lookup<UserRecord<'a>>> {
+        self.0.database().user_behind(record, last)
+    }
+
+    #[inline(always)]
+    fn place(user: &UserRecord<'a>) -> (u32, u32) {
+        (user.uid(), user.number())
+    }
+
+    #[inline(always)]
+    fn mapping(&self) -> Option<u32> {
+        self.0.number()
+    }
+}
+
+struct Groups<'a>(&'a Mapped);
+
+impl<'a> Entries for Groups<'a> {
+    type Entry = GroupRecord<'a>;
+
+    fn after(&self, last: Option<u32>) -> Lookup<GroupRecord<'a>> {
+        self.0.database().group_after(last)
+    }
+
+    #[inline(always)]
+    fn behind(&self, record: u32, last: u32) -> Option<Lookup<GroupRecord<'a>>> {
+        self.0.database().group_behind(record, last)
+    }
+
+    #[inline(always)]
+    fn place(group: &GroupRecord<'a>) -> (u32, u32) {
+        (group.gid(), group.number())
+    }
+
+    #[inline(always)]
+    fn mapping(&self) -> Option<u32> {
+        self.0.number()
     }
 }
 
@@ -63,7 +104,7 @@ fn found<T>(lookup: Lookup<T>, fill: impl FnOnce(&T) -> Outcome) -> Outcome {
 ///
 /// # Safety
 /// `name` is a C string that outlives the result.
-#[inline]
+#[inline(always)]
 unsafe fn key<'a>(name: *const c_char) -> &'a [u8] {
     // SAFETY: the caller's promise; the length stops at the NUL.
     unsafe { slice::from_raw_parts(name.cast(), libc::strnlen(name, MAX_NAME + 1)) }
@@ -81,7 +122,7 @@ impl Buffer {
     ///
     /// # Safety
     /// The buffer is writable over its whole length and nothing of the database's.
-    #[inline]
+    #[inline(always)]
     unsafe fn put(self, at: usize, text: &[u8]) -> Option<*mut c_char> {
         if at.checked_add(text.len())? > self.len {
             return None;
@@ -97,11 +138,11 @@ impl Buffer {
 
 /// # Safety
 /// `result` is writable, and `buffer` as [`Buffer::put`] wants it.
-#[inline]
+#[inline(always)]
 unsafe fn fill_passwd(user: &UserRecord<'_>, result: *mut passwd, buffer: Buffer) -> Outcome {
     // SAFETY: the caller's promise.
     let Some(text) = (unsafe { buffer.put(0, user.strings()) }) else {
-        return Outcome::TooSmall;
+        return Outcome::TOO_SMALL;
     };
     // SAFETY: `result` is the caller's promise. The offsets lie within the strings (checked when the record was read).
     unsafe {
@@ -115,7 +156,7 @@ unsafe fn fill_passwd(user: &UserRecord<'_>, result: *mut passwd, buffer: Buffer
             pw_shell: text.add(user.shell_offset()),
         });
     }
-    Outcome::Success
+    Outcome::SUCCESS
 }
 
 /// # Safety
@@ -123,7 +164,7 @@ unsafe fn fill_passwd(user: &UserRecord<'_>, result: *mut passwd, buffer: Buffer
 unsafe fn fill_shadow(user: &UserRecord<'_>, result: *mut spwd, buffer: Buffer) -> Outcome {
     // SAFETY: the caller's promise.
     let Some(text) = (unsafe { buffer.put(0, user.name_and_password()) }) else {
-        return Outcome::TooSmall;
+        return Outcome::TOO_SMALL;
     };
     // SAFETY: `result` is the caller's promise. The offset lies within what was copied.
     unsafe {
@@ -140,7 +181,7 @@ unsafe fn fill_shadow(user: &UserRecord<'_>, result: *mut spwd, buffer: Buffer) 
             sp_flag: !0,
         });
     }
-    Outcome::Success
+    Outcome::SUCCESS
 }
 
 /// # Safety
@@ -156,25 +197,30 @@ unsafe fn fill_group(record: &GroupRecord<'_>, result: *mut group, buffer: Buffe
     let Some(text) = text else {
         // A damaged record might ask for more and more.
         let sound = record.members().all(|member| member.is_some());
-        return if sound { Outcome::TooSmall } else { Outcome::CORRUPT };
+        return if sound { Outcome::TOO_SMALL } else { Outcome::CORRUPT };
+    };
+    let Some(starts) = record.starts() else {
+        return Outcome::CORRUPT;
     };
     // SAFETY: `pad` is below `text_at`, which lies within the buffer.
     let members = unsafe { buffer.start.add(pad) }.cast::<*mut c_char>();
-    let mut filled = 0_usize;
-    for member in record.members() {
-        let Some((at, _)) = member else {
-            return Outcome::CORRUPT;
-        };
-        if filled == count {
-            return Outcome::CORRUPT;
+    let (mut to, mut before) = (members, 0);
+    starts.for_each(|at| {
+        // SAFETY: `starts` are `count` offsets within the text, none of them its first byte (`Starts`); `count + 1` pointers
+        // fit between `pad` and `text_at`.
+        unsafe {
+            to.write(text.add(at));
+            to = to.add(1);
+            before |= *text.add(at).sub(1);
         }
-        // SAFETY: `count + 1` pointers fit between `pad` and `text_at`; `at` lies within the text (`Members`).
-        unsafe { members.add(filled).write(text.add(at)) };
-        filled = filled.wrapping_add(1);
+    });
+    // What stands before a name ends the one before it.
+    if before != 0 {
+        return Outcome::CORRUPT;
     }
-    // SAFETY: as above, `filled` being at most `count`; `result` is the caller's promise.
+    // SAFETY: as above, `count` of them being written; `result` is the caller's promise.
     unsafe {
-        members.add(filled).write(ptr::null_mut());
+        to.write(ptr::null_mut());
         result.write(group {
             gr_name: text,
             gr_passwd: text.add(record.password_offset()),
@@ -182,7 +228,7 @@ unsafe fn fill_group(record: &GroupRecord<'_>, result: *mut group, buffer: Buffe
             gr_mem: members,
         });
     }
-    Outcome::Success
+    Outcome::SUCCESS
 }
 
 /// The list of gids that glibc grows with us: `start` of `size` are filled.
@@ -203,39 +249,51 @@ impl GidList {
         // SAFETY: the caller's promise.
         let (before, size) = unsafe { (*self.start, *self.size) };
         let (Ok(before), Ok(mut size)) = (usize::try_from(before), usize::try_from(size)) else {
-            return Outcome::Unavailable(libc::EINVAL);
+            return Outcome::unavailable(libc::EINVAL);
         };
         let mut filled = before;
         let most = match usize::try_from(self.limit) {
             Ok(limit) if limit > 0 => limit,
             _ => usize::MAX,
         };
-        let wanted = before.saturating_add(user.gids().len()).min(most);
+        let all = before.saturating_add(user.gids().len());
+        let wanted = all.min(most);
         if wanted > size {
             // SAFETY: the caller's promise.
             match unsafe { self.grow(wanted.max(size.saturating_mul(2)).min(most)) } {
                 Some(grown) => size = grown,
-                None => return Outcome::Unavailable(libc::ENOMEM),
+                None => return Outcome::unavailable(libc::ENOMEM),
             }
         }
         // SAFETY: the caller's promise.
         let gids = unsafe { *self.gids };
-        for gid in user.gids() {
-            // SAFETY: the first `before` are filled, and at most `size` of them.
-            let there = unsafe { (0..before.min(size)).any(|n| *gids.add(n) == gid) };
-            if gid == primary || there {
-                continue;
+        if before == 1 && all <= size.min(most) {
+            // As glibc nearly always asks. No decision at each: one that is left out is overwritten.
+            // SAFETY: the first is filled.
+            let first = unsafe { *gids };
+            for gid in user.gids() {
+                // SAFETY: `filled` is at most what was there and the gids before this one, so below `all`.
+                unsafe { gids.add(filled).write(gid) };
+                filled = filled.wrapping_add(usize::from((gid != primary) & (gid != first)));
             }
-            if filled >= size.min(most) {
-                break;
+        } else {
+            for gid in user.gids() {
+                // SAFETY: the first `before` are filled, and at most `size` of them.
+                let there = unsafe { (0..before.min(size)).any(|n| *gids.add(n) == gid) };
+                if gid == primary || there {
+                    continue;
+                }
+                if filled >= size.min(most) {
+                    break;
+                }
+                // SAFETY: below `size`.
+                unsafe { gids.add(filled).write(gid) };
+                filled = filled.wrapping_add(1);
             }
-            // SAFETY: below `size`.
-            unsafe { gids.add(filled).write(gid) };
-            filled = filled.wrapping_add(1);
         }
         // SAFETY: the caller's promise. It cannot exceed what was a `long` or a limit of its.
         unsafe { *self.start = filled as c_long };
-        Outcome::Success
+        Outcome::SUCCESS
     }
 
     /// # Safety
@@ -270,7 +328,11 @@ pub unsafe extern "C" fn _nss_hostward_getpwnam_r(
 ) -> c_int {
     let buffer = Buffer { start: buffer, len };
     // SAFETY: glibc passes a C string, a result, a buffer of that length and errno.
-    unsafe { ask(errnop, |db| found(db.user_by_name(key(name)), |user| fill_passwd(user, result, buffer))) }
+    unsafe {
+        ask!(errnop, |mapped| {
+            found(mapped.database().user_by_name(key(name)), |user| fill_passwd(user, result, buffer))
+        })
+    }
 }
 
 /// passwd by uid.
@@ -287,14 +349,18 @@ pub unsafe extern "C" fn _nss_hostward_getpwuid_r(
 ) -> c_int {
     let buffer = Buffer { start: buffer, len };
     // SAFETY: glibc passes a result, a buffer of that length and errno.
-    unsafe { ask(errnop, |db| found(db.user_by_uid(uid), |user| fill_passwd(user, result, buffer))) }
+    unsafe {
+        ask!(errnop, |mapped| {
+            found(mapped.database().user_by_uid(uid), |user| fill_passwd(user, result, buffer))
+        })
+    }
 }
 
 /// Starts the enumeration of passwd.
 #[unsafe(no_mangle)]
 pub extern "C" fn _nss_hostward_setpwent(_stay_open: c_int) -> c_int {
     PASSWD.rewind();
-    SUCCESS
+    Outcome::SUCCESS.status
 }
 
 /// The next entry of passwd.
@@ -310,18 +376,14 @@ pub unsafe extern "C" fn _nss_hostward_getpwent_r(
 ) -> c_int {
     let buffer = Buffer { start: buffer, len };
     // SAFETY: glibc passes a result, a buffer of that length and errno.
-    unsafe {
-        ask(errnop, |db| {
-            PASSWD.next(|last| db.user_after(last), UserRecord::uid, |user| fill_passwd(user, result, buffer))
-        })
-    }
+    unsafe { ask!(errnop, |mapped| PASSWD.next(&Users(mapped), |user| fill_passwd(user, result, buffer))) }
 }
 
 /// Ends the enumeration of passwd.
 #[unsafe(no_mangle)]
 pub extern "C" fn _nss_hostward_endpwent() -> c_int {
     PASSWD.rewind();
-    SUCCESS
+    Outcome::SUCCESS.status
 }
 
 /// shadow by name.
@@ -338,14 +400,18 @@ pub unsafe extern "C" fn _nss_hostward_getspnam_r(
 ) -> c_int {
     let buffer = Buffer { start: buffer, len };
     // SAFETY: glibc passes a C string, a result, a buffer of that length and errno.
-    unsafe { ask(errnop, |db| found(db.user_by_name(key(name)), |user| fill_shadow(user, result, buffer))) }
+    unsafe {
+        ask!(errnop, |mapped| {
+            found(mapped.database().user_by_name(key(name)), |user| fill_shadow(user, result, buffer))
+        })
+    }
 }
 
 /// Starts the enumeration of shadow.
 #[unsafe(no_mangle)]
 pub extern "C" fn _nss_hostward_setspent(_stay_open: c_int) -> c_int {
     SHADOW.rewind();
-    SUCCESS
+    Outcome::SUCCESS.status
 }
 
 /// The next entry of shadow.
@@ -361,18 +427,14 @@ pub unsafe extern "C" fn _nss_hostward_getspent_r(
 ) -> c_int {
     let buffer = Buffer { start: buffer, len };
     // SAFETY: glibc passes a result, a buffer of that length and errno.
-    unsafe {
-        ask(errnop, |db| {
-            SHADOW.next(|last| db.user_after(last), UserRecord::uid, |user| fill_shadow(user, result, buffer))
-        })
-    }
+    unsafe { ask!(errnop, |mapped| SHADOW.next(&Users(mapped), |user| fill_shadow(user, result, buffer))) }
 }
 
 /// Ends the enumeration of shadow.
 #[unsafe(no_mangle)]
 pub extern "C" fn _nss_hostward_endspent() -> c_int {
     SHADOW.rewind();
-    SUCCESS
+    Outcome::SUCCESS.status
 }
 
 /// group by name.
@@ -389,7 +451,11 @@ pub unsafe extern "C" fn _nss_hostward_getgrnam_r(
 ) -> c_int {
     let buffer = Buffer { start: buffer, len };
     // SAFETY: glibc passes a C string, a result, a buffer of that length and errno.
-    unsafe { ask(errnop, |db| found(db.group_by_name(key(name)), |group| fill_group(group, result, buffer))) }
+    unsafe {
+        ask!(errnop, |mapped| {
+            found(mapped.database().group_by_name(key(name)), |group| fill_group(group, result, buffer))
+        })
+    }
 }
 
 /// group by gid.
@@ -406,14 +472,18 @@ pub unsafe extern "C" fn _nss_hostward_getgrgid_r(
 ) -> c_int {
     let buffer = Buffer { start: buffer, len };
     // SAFETY: glibc passes a result, a buffer of that length and errno.
-    unsafe { ask(errnop, |db| found(db.group_by_gid(gid), |group| fill_group(group, result, buffer))) }
+    unsafe {
+        ask!(errnop, |mapped| {
+            found(mapped.database().group_by_gid(gid), |group| fill_group(group, result, buffer))
+        })
+    }
 }
 
 /// Starts the enumeration of group.
 #[unsafe(no_mangle)]
 pub extern "C" fn _nss_hostward_setgrent(_stay_open: c_int) -> c_int {
     GROUP.rewind();
-    SUCCESS
+    Outcome::SUCCESS.status
 }
 
 /// The next entry of group.
@@ -429,22 +499,14 @@ pub unsafe extern "C" fn _nss_hostward_getgrent_r(
 ) -> c_int {
     let buffer = Buffer { start: buffer, len };
     // SAFETY: glibc passes a result, a buffer of that length and errno.
-    unsafe {
-        ask(errnop, |db| {
-            GROUP.next(
-                |last| db.group_after(last),
-                GroupRecord::gid,
-                |group| fill_group(group, result, buffer),
-            )
-        })
-    }
+    unsafe { ask!(errnop, |mapped| GROUP.next(&Groups(mapped), |group| fill_group(group, result, buffer))) }
 }
 
 /// Ends the enumeration of group.
 #[unsafe(no_mangle)]
 pub extern "C" fn _nss_hostward_endgrent() -> c_int {
     GROUP.rewind();
-    SUCCESS
+    Outcome::SUCCESS.status
 }
 
 /// The supplementary groups of a user: those of the database, `hostward-users` and the local groups granted.
@@ -463,5 +525,9 @@ pub unsafe extern "C" fn _nss_hostward_initgroups_dyn(
 ) -> c_int {
     let list = GidList { start, size, gids, limit };
     // SAFETY: glibc passes a C string, a list from malloc with its sizes, and errno.
-    unsafe { ask(errnop, |db| found(db.user_by_name(key(user)), |user| list.append(user, primary))) }
+    unsafe {
+        ask!(errnop, |mapped| {
+            found(mapped.database().user_by_name(key(user)), |user| list.append(user, primary))
+        })
+    }
 }

@@ -5,24 +5,23 @@
 //! unmaps it. Where that cannot be done at once (somebody else is at it, every place is taken, address space
 //! is scarce), the lookup maps the file for itself alone.
 //!
-//! The counters lie in a page that is zero in a forked child: the threads that were counted do not exist there.
+//! The counters lie in pages that are zero in a forked child: the threads that were counted do not exist there.
 
 #![allow(unsafe_code)]
 
 use core::cell::UnsafeCell;
 use core::mem::{MaybeUninit, transmute};
-use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use hostward_accounts::map::Mapping;
-use hostward_accounts::{Database, PATH};
+use hostward_accounts::{Database, PATH, system};
 
 use crate::status::Outcome;
 
 /// The mapping in force and those that some reader has not left yet.
 const PLACES: usize = 3;
 /// Counters per place, so that threads rarely share a cache line.
-const SHARDS: usize = 16;
+const SHARDS: usize = 31;
 /// A process whose address space is limited keeps a mapping only if it takes less than this part of it.
 const SHARE_OF_LIMIT: u64 = 8;
 /// How often the path is opened anew if what it led to was replaced meanwhile.
@@ -33,6 +32,8 @@ pub(crate) struct Mapped {
     // Before `mapping`, which it borrows from.
     database: Database<'static>,
     mapping: Mapping,
+    /// No other mapping that this process keeps has the same; 0 for one that is not kept.
+    number: u32,
 }
 
 impl Mapped {
@@ -42,7 +43,18 @@ impl Mapped {
         // SAFETY: the pages stay where they are until `mapping` is dropped, wherever the struct itself moves;
         // the lifetime leaves this type only shortened to that of a borrow of it (`Access::database`).
         let database = unsafe { transmute::<Database<'_>, Database<'static>>(database) };
-        Ok(Self { database, mapping })
+        Ok(Self { database, mapping, number: 0 })
+    }
+
+    #[inline(always)]
+    pub(crate) fn database(&self) -> &Database<'_> {
+        &self.database
+    }
+
+    /// What a record's number is good with, if anything: see [`Database::user_behind`].
+    #[inline(always)]
+    pub(crate) fn number(&self) -> Option<u32> {
+        (self.number != 0).then_some(self.number)
     }
 }
 
@@ -60,124 +72,189 @@ static PLACE: [Place; PLACES] =
     [const { Place { content: UnsafeCell::new(MaybeUninit::uninit()), full: AtomicBool::new(false) } };
         PLACES];
 
-/// The number of the place in force plus one; 0 for none.
+/// The number of the place in force plus one, or 0 for none; and `LINGERING`.
 static CURRENT: AtomicUsize = AtomicUsize::new(0);
+const NUMBER: usize = 3;
+/// Some mapping that is out of force was not left yet when somebody looked. Who leaves looks again.
+const LINGERING: usize = 4;
 
-/// Null until the first lookup; then a page of its own for the life of the process.
-static COUNTERS: AtomicPtr<Counters> = AtomicPtr::new(ptr::null_mut());
+/// How many mappings were kept so far.
+static KEPT: AtomicU32 = AtomicU32::new(0);
 
-#[repr(C)]
+/// In pages of its own, the only ones that a forked child finds empty.
+static COUNTERS: Counters = Counters {
+    changing: Changing(AtomicU32::new(0)),
+    readers: [const { [const { Shard { one: AtomicU32::new(0), others: AtomicU32::new(0) } }; SHARDS] };
+        PLACES],
+};
+
+#[repr(C, align(4096))]
 struct Counters {
+    changing: Changing,
     readers: [[Shard; SHARDS]; PLACES],
-    /// 1 while somebody changes `CURRENT` and the places. Only ever tried, never waited for.
-    changing: AtomicU32,
 }
 
-#[repr(C, align(64))]
-struct Shard(AtomicU32);
+/// 1 while somebody changes `CURRENT` and the places. Only ever tried, never waited for.
+#[repr(C, align(128))]
+struct Changing(AtomicU32);
 
-/// Access to the database for one lookup.
-pub(crate) enum Access {
+/// Two cache lines, because processors fetch them in pairs.
+#[repr(C, align(128))]
+struct Shard {
+    /// 1 while the one is there.
+    one: AtomicU32,
+    others: AtomicU32,
+}
+
+impl Shard {
+    fn is_empty(&self) -> bool {
+        self.one.load(Ordering::SeqCst) == 0 && self.others.load(Ordering::SeqCst) == 0
+    }
+}
+
+/// Access to the database for one lookup, where the short way is not open.
+enum Access {
     Kept(Reader),
     /// For this lookup only.
     Private(Mapped),
 }
 
 impl Access {
-    pub(crate) fn database(&self) -> &Database<'_> {
+    fn mapped(&self) -> &Mapped {
         match self {
-            Self::Kept(reader) => reader.database(),
-            Self::Private(mapped) => &mapped.database,
+            Self::Kept(reader) => reader.mapped,
+            Self::Private(mapped) => mapped,
         }
     }
 }
 
-/// A reader of the mapping in force, counted as long as it lives.
-pub(crate) struct Reader {
+/// What `ask` makes of the database in force, where [`One`] cannot be had.
+///
+/// Apart, so that what mapping a file takes of the stack is taken only then.
+#[cold]
+#[inline(never)]
+pub(crate) fn by_the_long_way(ask: impl FnOnce(&Mapped) -> Outcome) -> Outcome {
+    match refresh() {
+        Ok(access) => ask(access.mapped()),
+        Err(outcome) => outcome,
+    }
+}
+
+/// The one reader of its shard: it comes with one exchange and goes with a plain store. Nearly always there is no other.
+pub(crate) struct One {
     place: usize,
-    count: &'static AtomicU32,
+    shard: &'static Shard,
+    mapped: &'static Mapped,
+}
+
+impl One {
+    /// If the mapping is in force still, and nobody else is counted here: another thread, or this one below a signal
+    /// handler.
+    #[inline(always)]
+    pub(crate) fn enter() -> Option<Self> {
+        let (place, content, shard) = in_force()?;
+        shard.one.compare_exchange(0, 1, Ordering::SeqCst, Ordering::Relaxed).ok()?;
+        // In force still, with us counted: it cannot be unmapped before we leave.
+        if CURRENT.load(Ordering::SeqCst) & NUMBER == place {
+            // SAFETY: the place is in force, so its content was written before (`CURRENT` is stored last), and being
+            // counted keeps it from being taken away.
+            let mapped = unsafe { (*content.get()).assume_init_ref() };
+            if !mapped.mapping.superseded() {
+                return Some(Self { place, shard, mapped });
+            }
+        }
+        leave_one(shard, place);
+        None
+    }
+
+    #[inline(always)]
+    pub(crate) fn mapped(&self) -> &Mapped {
+        self.mapped
+    }
+
+    #[inline(always)]
+    pub(crate) fn leave(self) {
+        leave_one(self.shard, self.place);
+    }
+}
+
+#[inline(always)]
+fn leave_one(shard: &Shard, place: usize) {
+    // Release: what was read was read before. The look at `CURRENT` may come before others see this; who changes it then
+    // finds us here still, and leaves `LINGERING` for whoever comes next.
+    shard.one.store(0, Ordering::Release);
+    look_again_if_not(place);
+}
+
+/// One of the other readers of a shard, counted as long as it lives.
+struct Reader {
+    place: usize,
+    shard: &'static Shard,
     mapped: &'static Mapped,
 }
 
 impl Reader {
-    #[inline]
     fn enter() -> Option<Self> {
-        // SAFETY: null, or a page that was initialised before the pointer was published and is never unmapped.
-        let counters = unsafe { COUNTERS.load(Ordering::Acquire).as_ref() }?;
-        let place = CURRENT.load(Ordering::Acquire);
-        let index = place.checked_sub(1)?;
-        let content = &PLACE.get(index)?.content;
-        let count = &counters.readers.get(index)?.get(shard())?.0;
-        count.fetch_add(1, Ordering::SeqCst);
-        // In force still, with us counted: it cannot be unmapped before we leave.
-        if CURRENT.load(Ordering::SeqCst) != place {
-            leave(count, place);
+        let (place, content, shard) = in_force()?;
+        shard.others.fetch_add(1, Ordering::SeqCst);
+        if CURRENT.load(Ordering::SeqCst) & NUMBER != place {
+            leave_others(shard, place);
             return None;
         }
-        // SAFETY: the place is in force, so its content was written before (`CURRENT` is stored last), and being
-        // counted keeps it from being taken away.
+        // SAFETY: as in `One::enter`.
         let mapped = unsafe { (*content.get()).assume_init_ref() };
-        Some(Self { place, count, mapped })
+        Some(Self { place, shard, mapped })
     }
 
-    #[inline]
     fn enter_unless_superseded() -> Option<Self> {
         Self::enter().filter(|reader| !reader.mapped.mapping.superseded())
-    }
-
-    #[inline]
-    pub(crate) fn database(&self) -> &Database<'_> {
-        &self.mapped.database
     }
 }
 
 impl Drop for Reader {
-    #[inline]
     fn drop(&mut self) {
-        leave(self.count, self.place);
+        leave_others(self.shard, self.place);
     }
 }
 
-#[inline]
-fn leave(count: &AtomicU32, place: usize) {
-    if count.fetch_sub(1, Ordering::SeqCst) == 0 {
+fn leave_others(shard: &Shard, place: usize) {
+    if shard.others.fetch_sub(1, Ordering::SeqCst) == 0 {
         // A signal handler forked in the middle of a lookup of this very thread, and this is the child.
-        count.store(0, Ordering::SeqCst);
+        shard.others.store(0, Ordering::SeqCst);
     }
+    look_again_if_not(place);
+}
+
+#[inline(always)]
+fn look_again_if_not(place: usize) {
     if CURRENT.load(Ordering::SeqCst) != place {
         unmap_what_nobody_reads();
     }
 }
 
+/// The number of the place in force, its content, and where this thread is counted that reads it.
+#[inline(always)]
+fn in_force() -> Option<(usize, &'static UnsafeCell<MaybeUninit<Mapped>>, &'static Shard)> {
+    let place = CURRENT.load(Ordering::Acquire) & NUMBER;
+    let index = place.checked_sub(1)?;
+    Some((place, &PLACE.get(index)?.content, COUNTERS.readers.get(index)?.get(shard())?))
+}
+
 /// Which counter this thread takes: stacks lie apart, so that an address on it tells threads apart.
-#[inline]
+#[inline(always)]
 fn shard() -> usize {
     let here = 0_u8;
-    let address = (&raw const here).addr();
-    (address >> 14).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60
+    let address = (&raw const here).addr() as u64;
+    let mixed = (address >> 14).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    (mixed.wrapping_mul(SHARDS as u64) >> 32) as usize
 }
 
-/// The database that is mapped, if it is in force still.
-#[inline]
-pub(crate) fn in_force() -> Option<Reader> {
-    Reader::enter_unless_superseded()
-}
-
-/// The database in force, mapped anew.
-///
-/// Leaves `errno` as it was.
-#[cold]
+/// The database in force, mapped anew if need be.
 #[inline(never)]
-pub(crate) fn refresh() -> Result<Access, Outcome> {
-    // SAFETY: always a valid pointer to the calling thread's errno.
-    let errno = unsafe { *libc::__errno_location() };
-    let access = map_anew();
-    // SAFETY: as above.
-    unsafe { *libc::__errno_location() = errno };
-    access
-}
-
-fn map_anew() -> Result<Access, Outcome> {
+fn refresh() -> Result<Access, Outcome> {
+    if let Some(reader) = Reader::enter_unless_superseded() {
+        return Ok(Access::Kept(reader));
+    }
     let mut fresh = Mapped::open();
     for _ in 1..ATTEMPTS {
         match &fresh {
@@ -193,7 +270,8 @@ fn map_anew() -> Result<Access, Outcome> {
 }
 
 /// Puts `fresh` in force if that can be done at once.
-fn keep(fresh: Mapped) -> Result<Access, Outcome> {
+fn keep(mut fresh: Mapped) -> Result<Access, Outcome> {
+    empty_in_children();
     let Some(change) = Change::begin() else {
         return Ok(Access::Private(fresh));
     };
@@ -206,6 +284,8 @@ fn keep(fresh: Mapped) -> Result<Access, Outcome> {
     let Some((index, place)) = free.and_then(|index| Some((index, PLACE.get(index)?))) else {
         return Ok(Access::Private(fresh));
     };
+    // After four thousand million replacements this starts over, with numbers that no cursor has any more.
+    fresh.number = KEPT.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
     // SAFETY: we hold `changing`, and the place is not full: no reader gets as far as its content.
     unsafe { (*place.content.get()).write(fresh) };
     place.full.store(true, Ordering::SeqCst);
@@ -229,33 +309,37 @@ fn nothing_to_map(outcome: Outcome) -> Result<Access, Outcome> {
     Err(outcome)
 }
 
+#[cold]
+#[inline(never)]
 fn unmap_what_nobody_reads() {
     // If somebody else holds it, that one looks again after letting go.
     drop(Change::begin());
 }
 
 /// The right to change `CURRENT` and the places, held until dropped.
-struct Change {
-    counters: &'static Counters,
-}
+struct Change(());
 
 impl Change {
     fn begin() -> Option<Self> {
-        let counters = Counters::of_this_process()?;
-        let begun = counters.changing.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
+        let begun = COUNTERS.changing.0.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
         // Not `then_some`: a `Self` made and dropped without being held would let go of what another holds.
-        begun.is_ok().then(|| Self { counters })
+        begun.is_ok().then(|| Self(()))
     }
 
     /// Places that hold a mapping which is out of force and has no reader.
     fn idle(&self) -> impl Iterator<Item = &'static Place> {
-        let current = CURRENT.load(Ordering::SeqCst);
-        PLACE.iter().zip(&self.counters.readers).zip(1..).filter_map(move |((place, readers), number)| {
-            let idle = number != current
-                && place.full.load(Ordering::SeqCst)
-                && readers.iter().all(|shard| shard.0.load(Ordering::SeqCst) == 0);
+        let current = CURRENT.load(Ordering::SeqCst) & NUMBER;
+        PLACE.iter().zip(&COUNTERS.readers).zip(1..).filter_map(move |((place, readers), number)| {
+            let idle =
+                number != current && place.full.load(Ordering::SeqCst) && readers.iter().all(Shard::is_empty);
             idle.then_some(place)
         })
+    }
+
+    /// Whether any place but the one in force is full.
+    fn is_lingering(&self) -> bool {
+        let current = CURRENT.load(Ordering::SeqCst) & NUMBER;
+        PLACE.iter().zip(1..).any(|(place, number)| number != current && place.full.load(Ordering::SeqCst))
     }
 
     fn unmap_what_nobody_reads(&self) {
@@ -273,12 +357,17 @@ impl Drop for Change {
     fn drop(&mut self) {
         loop {
             self.unmap_what_nobody_reads();
-            self.counters.changing.store(0, Ordering::SeqCst);
+            let lingering = if self.is_lingering() { LINGERING } else { 0 };
+            let current = CURRENT.load(Ordering::SeqCst);
+            if current != current & NUMBER | lingering {
+                CURRENT.store(current & NUMBER | lingering, Ordering::SeqCst);
+            }
+            COUNTERS.changing.0.store(0, Ordering::SeqCst);
             // A reader that left meanwhile could not begin a change of its own.
-            if self.idle().next().is_none() {
+            if lingering == 0 || self.idle().next().is_none() {
                 return;
             }
-            let again = self.counters.changing.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
+            let again = COUNTERS.changing.0.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
             if again.is_err() {
                 return;
             }
@@ -286,42 +375,15 @@ impl Drop for Change {
     }
 }
 
-impl Counters {
-    /// The counters, made now if this is the first lookup of the process.
-    fn of_this_process() -> Option<&'static Self> {
-        let known = COUNTERS.load(Ordering::Acquire);
-        let counters = if known.is_null() { Self::make()? } else { known };
-        // SAFETY: of a page that is valid for all zeros, was published initialised, and is never unmapped.
-        unsafe { counters.as_ref() }
-    }
-
-    fn make() -> Option<*mut Self> {
-        const LEN: usize = size_of::<Counters>();
-        let (protection, flags) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
-        let page = unsafe { libc::mmap(ptr::null_mut(), LEN, protection, flags, -1, 0) };
-        if page == libc::MAP_FAILED {
-            return None;
-        }
-        // Without it (Linux before 4.14), a child that was forked during another thread's lookup keeps that mapping.
-        // SAFETY: the pages are ours alone.
-        unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) };
-        let made = page.cast();
-        match COUNTERS.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => Some(made),
-            Err(faster) => {
-                // SAFETY: nobody has seen this page.
-                unsafe { libc::munmap(page, LEN) };
-                Some(faster)
-            }
-        }
-    }
+/// Has a forked child find the counters empty. Before anybody is counted.
+///
+/// Where that cannot be (Linux before 4.14), a child that was forked during another thread's lookup keeps its mapping.
+fn empty_in_children() {
+    // SAFETY: whole pages of our own, in which zeros are what they are made of.
+    unsafe { system::empty_in_children((&raw const COUNTERS).cast(), size_of::<Counters>()) };
 }
 
 fn may_keep(len: usize) -> bool {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is writable and of the type that getrlimit fills.
-    let known = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } == 0;
-    known && (limit.rlim_cur == libc::RLIM_INFINITY || len as u64 <= limit.rlim_cur / SHARE_OF_LIMIT)
+    system::address_space_limit()
+        .is_some_and(|limit| limit == u64::MAX || len as u64 <= limit / SHARE_OF_LIMIT)
 }

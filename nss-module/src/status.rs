@@ -4,35 +4,31 @@ use core::ffi::c_int;
 
 use hostward_accounts::map::MapError;
 
-/// What a lookup came to.
+/// What a lookup came to: `enum nss_status`, and what belongs into `errno`, or 0 to leave that alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Outcome {
-    Success,
-    /// The database proves that there is no such entry.
-    NotFound,
-    /// The enumeration is over. `errno` stays as it is: callers tell the end from an error by it.
-    End,
-    /// The caller's buffer is too small, and a larger one will do.
-    TooSmall,
-    /// Nothing can be said, with the reason.
-    Unavailable(c_int),
+pub(crate) struct Outcome {
+    pub(crate) status: c_int,
+    pub(crate) errno: c_int,
 }
 
 impl Outcome {
+    pub(crate) const SUCCESS: Self = Self { status: 1, errno: 0 };
+    /// The database proves that there is no such entry.
+    pub(crate) const NOT_FOUND: Self = Self { status: 0, errno: libc::ENOENT };
+    /// The enumeration is over. `errno` stays as it is: callers tell the end from an error by it.
+    pub(crate) const END: Self = Self { status: 0, errno: 0 };
+    /// The caller's buffer is too small, and a larger one will do.
+    pub(crate) const TOO_SMALL: Self = Self { status: -2, errno: libc::ERANGE };
     /// A damaged record.
-    pub(crate) const CORRUPT: Self = Self::Unavailable(libc::EIO);
+    pub(crate) const CORRUPT: Self = Self::unavailable(libc::EIO);
 
-    /// `enum nss_status`, and what belongs into `errno`, if anything.
-    pub(crate) fn for_glibc(self) -> (c_int, Option<c_int>) {
-        match self {
-            Self::Success => (1, None),
-            Self::NotFound => (0, Some(libc::ENOENT)),
-            Self::End => (0, None),
-            Self::TooSmall => (-2, Some(libc::ERANGE)),
+    /// Nothing can be said, for this reason.
+    pub(crate) const fn unavailable(errno: c_int) -> Self {
+        match errno {
             // To glibc ERANGE means "try a larger buffer", whatever the status.
-            Self::Unavailable(libc::ERANGE) => (-1, Some(libc::EIO)),
-            Self::Unavailable(errno) => (-1, Some(errno)),
+            0 | libc::ERANGE => Self { status: -1, errno: libc::EIO },
+            errno => Self { status: -1, errno },
         }
     }
 }
@@ -40,8 +36,8 @@ impl Outcome {
 impl From<MapError> for Outcome {
     fn from(error: MapError) -> Self {
         match error {
-            MapError::Os(errno) => Self::Unavailable(errno),
-            MapError::NotTrusted => Self::Unavailable(libc::EPERM),
+            MapError::Os(errno) => Self::unavailable(errno),
+            MapError::NotTrusted => Self::unavailable(libc::EPERM),
             _ => Self::CORRUPT,
         }
     }

@@ -44,6 +44,7 @@ type Scenario = (&'static str, fn(&Host));
 const SCENARIOS: &[Scenario] = &[
     ("passwd_by_name_and_uid", lookups::passwd_by_name_and_uid),
     ("group_by_name_and_gid", lookups::group_by_name_and_gid),
+    ("a_group_of_very_many", lookups::a_group_of_very_many),
     ("shadow_has_a_star_and_no_ageing", lookups::shadow_has_a_star_and_no_ageing),
     ("who_is_not_there_is_not_found", lookups::who_is_not_there_is_not_found),
     ("a_small_buffer_is_the_only_reason_for_erange", lookups::a_small_buffer_is_the_only_reason_for_erange),

@@ -6,17 +6,18 @@ use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
-use crate::format::{
-    GROUP_HEAD, HAS_VALID_UNTIL, MAGIC, MAJOR, MAX_NAME, MINOR, MINOR_WITH_SUBIDS, PASSWORD, PROBE_LIMIT,
-    PROLOGUE, UNIT, USER_HEAD, at, checksum,
-};
+use crate::format::{MAGIC, MAJOR, MAX_NAME, MINOR, MINOR_WITH_SUBIDS, PROBE_LIMIT, PROLOGUE, at, checksum};
 
 mod check;
 mod index;
+mod members;
+mod records;
 mod subids;
 
 use check::{check_group, check_user};
 use index::{Keys, Tables, Unplaced};
+use members::Members;
+use records::{write_groups, write_users};
 use subids::write_subids;
 
 use crate::subids::SubidRange;
@@ -105,10 +106,11 @@ pub fn build(users: &[User], groups: &[Group], generation: u64) -> Result<Vec<u8
     let homes = [users.sorted.len(), users.sorted.len(), groups.sorted.len(), groups.sorted.len()];
     let mut tables = Tables::new(homes)?;
 
-    let mut file = vec![0; PROLOGUE];
+    let members = Members::new(&users, &groups);
+    let records = records::len(&users.sorted, groups.sorted.len(), &members);
+    let mut file = Vec::with_capacity(PROLOGUE + tables.end + records);
     file.resize(PROLOGUE + tables.end, 0);
     let users_at = file.len();
-    let members = Members::new(&users, &groups);
     let user_records = write_users(&mut file, &users.sorted, &members)?;
     let groups_at = file.len();
     let group_records = write_groups(&mut file, &users.sorted, &groups.sorted, &members)?;
@@ -202,146 +204,6 @@ fn in_order<T>(entries: &[T], id: impl Fn(&T) -> u32) -> Result<InOrder<'_, T>, 
         rank[index] = at as u32;
     }
     Ok(InOrder { sorted, rank })
-}
-
-/// Who is in which group, both ways.
-struct Members {
-    /// Members of each group as ranks, ascending; `of_group[n]..of_group[n + 1]` are those of group n.
-    ranks: Vec<u32>,
-    of_group: Vec<usize>,
-    /// Gids of each user, ascending, laid out the same way.
-    gids: Vec<u32>,
-    of_user: Vec<usize>,
-}
-
-impl Members {
-    fn new(users: &InOrder<'_, User>, groups: &InOrder<'_, Group>) -> Self {
-        let mut ranks = Vec::with_capacity(groups.sorted.iter().map(|group| group.members.len()).sum());
-        let mut of_group = vec![0];
-        let mut of_user = vec![0; users.sorted.len() + 1];
-        let mut one = Vec::new();
-        for group in &groups.sorted {
-            one.clear();
-            one.extend(group.members.iter().map(|member| users.rank[*member as usize]));
-            one.sort_unstable();
-            one.dedup();
-            for rank in &one {
-                of_user[*rank as usize + 1] += 1;
-            }
-            ranks.extend_from_slice(&one);
-            of_group.push(ranks.len());
-        }
-        for n in 1..of_user.len() {
-            of_user[n] += of_user[n - 1];
-        }
-        let mut gids = vec![0; ranks.len()];
-        let mut next = of_user.clone();
-        for (n, group) in groups.sorted.iter().enumerate() {
-            for rank in &ranks[of_group[n]..of_group[n + 1]] {
-                let next = &mut next[*rank as usize];
-                gids[*next] = group.gid;
-                *next += 1;
-            }
-        }
-        Self { ranks, of_group, gids, of_user }
-    }
-}
-
-fn write_users(file: &mut Vec<u8>, users: &[&User], members: &Members) -> Result<Vec<u32>, BuildError> {
-    let mut records = Vec::with_capacity(users.len());
-    let mut gids = Vec::new();
-    let mut tail = Vec::new();
-    for (n, user) in users.iter().enumerate() {
-        records.push(record_number(file)?);
-        gids.clear();
-        gids.extend_from_slice(&members.gids[members.of_user[n]..members.of_user[n + 1]]);
-        if !user.local_gids.is_empty() {
-            gids.extend_from_slice(&user.local_gids);
-            gids.sort_unstable();
-            gids.dedup();
-        }
-        tail.clear();
-        if user.valid_until != 0 {
-            tail.extend_from_slice(&user.valid_until.to_le_bytes());
-        }
-        for principal in &user.principals {
-            tail.extend_from_slice(&(principal.len() as u16).to_le_bytes());
-            tail.extend_from_slice(principal.as_bytes());
-        }
-        let mut head = [0; USER_HEAD];
-        head[0..4].copy_from_slice(&user.uid.to_le_bytes());
-        head[4..8].copy_from_slice(&user.gid.to_le_bytes());
-        head[8..12].copy_from_slice(&count(gids.len())?.to_le_bytes());
-        head[12..16].copy_from_slice(&count(tail.len())?.to_le_bytes());
-        head[16..18].copy_from_slice(&(user.gecos.len() as u16).to_le_bytes());
-        head[18..20].copy_from_slice(&(user.home.len() as u16).to_le_bytes());
-        head[20..22].copy_from_slice(&(user.shell.len() as u16).to_le_bytes());
-        head[22] = user.name.len() as u8;
-        head[23] = if user.valid_until == 0 { 0 } else { HAS_VALID_UNTIL };
-        file.extend_from_slice(&head);
-        file.extend_from_slice(user.name.as_bytes());
-        file.extend_from_slice(&[0, PASSWORD, 0]);
-        for text in [&user.gecos, &user.home, &user.shell] {
-            file.extend_from_slice(text.as_bytes());
-            file.push(0);
-        }
-        pad(file, 4);
-        gids.iter().for_each(|gid| file.extend_from_slice(&gid.to_le_bytes()));
-        file.extend_from_slice(&tail);
-        pad(file, UNIT);
-    }
-    Ok(records)
-}
-
-fn write_groups(
-    file: &mut Vec<u8>,
-    users: &[&User],
-    groups: &[&Group],
-    members: &Members,
-) -> Result<Vec<u32>, BuildError> {
-    // Side by side, so that a large group does not chase a pointer for each member.
-    let mut names: Vec<u8> = Vec::with_capacity(users.len() * 16);
-    let mut starts = Vec::with_capacity(users.len() + 1);
-    starts.push(0);
-    for user in users {
-        names.extend_from_slice(user.name.as_bytes());
-        names.push(0);
-        starts.push(names.len());
-    }
-    let mut records = Vec::with_capacity(groups.len());
-    for (n, group) in groups.iter().enumerate() {
-        let start = file.len();
-        records.push(record_number(file)?);
-        let ranks = &members.ranks[members.of_group[n]..members.of_group[n + 1]];
-        file.extend_from_slice(&[0; GROUP_HEAD]);
-        file.extend_from_slice(group.name.as_bytes());
-        file.extend_from_slice(&[0, PASSWORD, 0]);
-        let names_at = file.len();
-        for rank in ranks {
-            let rank = *rank as usize;
-            file.extend_from_slice(&names[starts[rank]..starts[rank + 1]]);
-        }
-        let names_len = count(file.len() - names_at)?;
-        file.extend(ranks.iter().map(|rank| users[*rank as usize].name.len() as u8));
-        pad(file, UNIT);
-        let head = &mut file[start..start + GROUP_HEAD];
-        head[0..4].copy_from_slice(&group.gid.to_le_bytes());
-        head[4..8].copy_from_slice(&count(ranks.len())?.to_le_bytes());
-        head[8..12].copy_from_slice(&names_len.to_le_bytes());
-        head[12] = group.name.len() as u8;
-    }
-    Ok(records)
-}
-
-fn record_number(file: &[u8]) -> Result<u32, BuildError> {
-    match u32::try_from((file.len() - PROLOGUE) / UNIT) {
-        Ok(number) if number != u32::MAX => Ok(number),
-        _ => Err(BuildError::TooLarge),
-    }
-}
-
-fn pad(file: &mut Vec<u8>, unit: usize) {
-    file.resize(file.len().next_multiple_of(unit), 0);
 }
 
 struct Header<'a>(&'a mut [u8]);

@@ -1,6 +1,5 @@
 //! The numbers of format version 1, and its two hash functions. `docs/account-database.md` says it in words.
 
-#[cfg(any(feature = "std", test))]
 use crate::read::u64_at;
 
 /// Bytes before the body: the superseded flag (a little-endian `u32`) and zeros. The only bytes of the file
@@ -76,43 +75,87 @@ fn fold(a: u64, b: u64) -> u64 {
     (product as u64) ^ ((product >> 64) as u64)
 }
 
-/// A name of at most [`MAX_NAME`] bytes, as four little-endian words padded with zeros.
-fn words(name: &[u8]) -> [u64; 4] {
-    let mut words = [0; 4];
-    let (whole, rest) = name.as_chunks::<8>();
-    for (word, chunk) in words.iter_mut().zip(whole) {
-        *word = u64::from_le_bytes(*chunk);
-    }
-    if let Some(word) = words.get_mut(whole.len()) {
-        *word = last_word(name, rest);
-    }
-    words
+/// A name, as four little-endian words padded with zeros: one reading of it serves both the hash and the comparison.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name {
+    words: [u64; 4],
+    len: usize,
 }
 
-/// The bytes `rest` at the end of `name`, read with one or two overlapping loads.
-fn last_word(name: &[u8], rest: &[u8]) -> u64 {
-    let bits = 8 * (rest.len() as u32 & 7);
-    if bits == 0 {
-        return 0;
+impl Name {
+    /// `None` for what is no name: nothing, or more than [`MAX_NAME`] bytes.
+    #[inline(always)]
+    pub(crate) fn new(name: &[u8]) -> Option<Self> {
+        let len = name.len();
+        let whole = |n: usize| u64_at(name, n);
+        let words = match len {
+            1..=8 => [short(name), 0, 0, 0],
+            9..=16 => [whole(0)?, rest(name, 8), 0, 0],
+            17..=24 => [whole(0)?, whole(8)?, rest(name, 16), 0],
+            25..=MAX_NAME => [whole(0)?, whole(8)?, whole(16)?, rest(name, 24)],
+            _ => return None,
+        };
+        Some(Self { words, len })
     }
-    if let Some(last) = name.last_chunk::<8>() {
-        return u64::from_le_bytes(*last) >> (64 - bits);
+
+    /// The tag: slots are sorted by it, and it names the home slot.
+    #[inline(always)]
+    pub(crate) fn tag(&self, seed: u64) -> u32 {
+        let [w0, w1, w2, w3] = self.words;
+        let mut hash = fold(w0 ^ seed ^ K0, w1 ^ K1 ^ self.len as u64);
+        if self.len > 16 {
+            hash = fold(w2 ^ hash ^ K0, w3 ^ K2);
+        }
+        (fold(hash ^ K2, K0) >> 32) as u32
     }
-    if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
-        let high = u64::from(u32::from_le_bytes(*last)) << (bits - 32);
+
+    /// How many bytes it has.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether `text`, which goes on behind what is compared, starts with this name.
+    #[inline(always)]
+    pub(crate) fn starts(&self, text: &[u8]) -> bool {
+        let Some(text) = text.first_chunk::<MAX_NAME>() else {
+            return Self::new(text.get(..self.len).unwrap_or_default())
+                .is_some_and(|found| found.words == self.words && found.len == self.len);
+        };
+        let differs = |word: usize| {
+            let bits = 8 * (self.len.saturating_sub(8 * word)).min(8) as u32;
+            let ours = u64::MAX.checked_shr(64 - bits).unwrap_or_default();
+            let theirs = u64_at(text, 8 * word).unwrap_or_default();
+            self.words.get(word).map_or(u64::MAX, |word| (word ^ theirs) & ours)
+        };
+        if differs(0) | differs(1) != 0 {
+            return false;
+        }
+        self.len <= 16 || differs(2) | differs(3) == 0
+    }
+}
+
+/// The last bytes of `name`, from `at` on, of at least nine. Read together with some before them.
+#[inline(always)]
+fn rest(name: &[u8], at: usize) -> u64 {
+    let bits = 8 * (name.len().wrapping_sub(at) & 7) as u32;
+    let last = name.last_chunk::<8>().map_or(0, |last| u64::from_le_bytes(*last));
+    // No bits: eight bytes.
+    last >> (64_u32.wrapping_sub(bits) & 63)
+}
+
+/// All of one to eight bytes, with one or two loads that may overlap.
+#[inline(always)]
+fn short(name: &[u8]) -> u64 {
+    let shift = 8 * (name.len() & 7) as u32;
+    if let Some(whole) = name.first_chunk::<8>() {
+        return u64::from_le_bytes(*whole);
+    }
+    if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        let high = u64::from(u32::from_le_bytes(*last)) << (shift.wrapping_sub(32) & 63);
         return high | u64::from(u32::from_le_bytes(*first));
     }
-    rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
-}
-
-/// The tag of a name: slots are sorted by it, and it names the home slot.
-pub(crate) fn name_tag(seed: u64, name: &[u8]) -> u32 {
-    let [w0, w1, w2, w3] = words(name);
-    let mut hash = fold(w0 ^ seed ^ K0, w1 ^ K1 ^ name.len() as u64);
-    if name.len() > 16 {
-        hash = fold(w2 ^ hash ^ K0, w3 ^ K2);
-    }
-    (fold(hash ^ K2, K0) >> 32) as u32
+    name.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 /// The tag of a uid or gid. A bijection, so that the tag alone identifies the id.
@@ -160,7 +203,25 @@ mod tests {
             let mut padded = [0; MAX_NAME];
             padded[..len].copy_from_slice(&name);
             let expected: Vec<u64> = (0..4).filter_map(|n| u64_at(&padded, n * 8)).collect();
-            assert_eq!(words(&name).as_slice(), expected, "length {len}");
+            let words = Name::new(&name).map(|name| name.words);
+            assert_eq!(words.as_ref().map(<[u64; 4]>::as_slice), (len > 0).then_some(expected.as_slice()));
+        }
+    }
+
+    #[test]
+    fn a_name_is_compared_byte_by_byte() {
+        let long: Vec<u8> = (1..=64).collect();
+        for len in 1..=MAX_NAME {
+            let name = Name::new(&long[..len]).expect("a name");
+            for text in [&long[..len], &long[..MAX_NAME], &long] {
+                assert_eq!(name.starts(text), text.len() >= len, "{len} in {}", text.len());
+                for at in 0..text.len() {
+                    let mut other = text.to_vec();
+                    other[at] ^= 0x80;
+                    assert_eq!(name.starts(&other), at >= len, "{len} in {}, byte {at}", text.len());
+                }
+            }
+            assert!(!name.starts(&long[..len - 1]));
         }
     }
 

@@ -1,6 +1,6 @@
-//! One group's record: fixed head, its name, its members' names, their lengths.
+//! One group's record: fixed head, where its members' names start, its name and their names.
 
-use crate::format::{GROUP_HEAD, MAX_NAME, PASSWORD, UNIT};
+use crate::format::{GROUP_HEAD, MAX_NAME, Name, PASSWORD, UNIT};
 use crate::lookup::Section;
 use crate::read::{part, u32_at};
 
@@ -8,40 +8,62 @@ use crate::read::{part, u32_at};
 #[derive(Clone, Copy, Debug)]
 pub struct GroupRecord<'a> {
     gid: u32,
+    number: u32,
     end: usize,
     name_len: usize,
+    /// The low two bytes of the offset of each member's name.
+    starts: &'a [[u8; 2]],
     strings: &'a [u8],
-    lengths: &'a [u8],
 }
 
 impl<'a> GroupRecord<'a> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn at(section: Section<'a>, record: u32) -> Option<Self> {
         Self::at_offset(section, usize::try_from(record).ok()?.checked_mul(UNIT)?)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn at_offset(section: Section<'a>, offset: usize) -> Option<Self> {
         let record = section.from(offset)?;
-        let head: &[u8; GROUP_HEAD] = record.first_chunk()?;
-        let members = usize::try_from(u32_at(head, 4)?).ok()?;
-        let names_len = usize::try_from(u32_at(head, 8)?).ok()?;
-        let name_len = usize::from(*head.get(12)?);
-        if name_len == 0 || name_len > MAX_NAME {
+        let head = Head::of(record)?;
+        let (starts, _) = part(record, GROUP_HEAD, head.members.checked_mul(START)?)?.as_chunks();
+        let strings = part(record, head.strings_at()?, head.strings_len()?)?;
+        let after_name = head.name_len.wrapping_add(1);
+        let sound = (strings.get(head.name_len) == Some(&0))
+            & (strings.get(after_name) == Some(&PASSWORD))
+            & (strings.get(after_name.wrapping_add(1)) == Some(&0))
+            & (strings.last() == Some(&0));
+        if !sound || head.name_len == 0 || head.name_len > MAX_NAME {
             return None;
         }
-        let members_at = name_len.checked_add(3)?;
-        let strings_len = members_at.checked_add(names_len)?;
-        let strings = part(record, GROUP_HEAD, strings_len)?;
-        let prefix = [Some(&0), Some(&PASSWORD), Some(&0)];
-        let after_name = [name_len, name_len.checked_add(1)?, name_len.checked_add(2)?];
-        if after_name.map(|at| strings.get(at)) != prefix {
-            return None;
-        }
-        let lengths_at = GROUP_HEAD.checked_add(strings_len)?;
-        let lengths = part(record, lengths_at, members)?;
-        let len = lengths_at.checked_add(members)?.checked_next_multiple_of(UNIT)?;
-        Some(Self { gid: u32_at(head, 0)?, end: offset.checked_add(len)?, name_len, strings, lengths })
+        Some(Self {
+            gid: head.gid,
+            number: u32::try_from(offset / UNIT).ok()?,
+            end: offset.checked_add(head.len()?)?,
+            name_len: head.name_len,
+            starts,
+            strings,
+        })
+    }
+
+    /// The gid of the record, and where the next one starts. For a record that was read before.
+    #[inline(always)]
+    pub(crate) fn step(section: Section<'a>, record: u32) -> Option<(u32, usize)> {
+        let offset = usize::try_from(record).ok()?.checked_mul(UNIT)?;
+        let head = Head::of(section.from(offset)?)?;
+        Some((head.gid, offset.checked_add(head.len()?)?))
+    }
+
+    /// The record's number: a place in this database, and in no other.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether this is its name.
+    #[inline(always)]
+    pub(crate) fn is_called(&self, name: &Name) -> bool {
+        self.name_len == name.len() && name.starts(self.strings)
     }
 
     /// Where the next record starts.
@@ -76,14 +98,134 @@ impl<'a> GroupRecord<'a> {
     /// How many members it has.
     #[must_use]
     pub fn member_count(&self) -> usize {
-        self.lengths.len()
+        self.starts.len()
     }
 
     /// Its members.
     #[must_use]
     pub fn members(&self) -> Members<'a> {
-        Members { strings: self.strings, at: self.name_len.saturating_add(3), lengths: self.lengths }
+        Members { strings: self.strings, at: self.members_at(), starts: self.starts }
     }
+
+    /// Where the members' names start, if all lengths that follow from it are those of names, and account for all of the
+    /// strings. `None` if the record is damaged.
+    ///
+    /// Not looked at is whether a NUL stands before each.
+    #[must_use]
+    #[inline(always)]
+    pub fn starts(&self) -> Option<Starts<'a>> {
+        let (at, len) = (self.members_at(), self.strings.len());
+        let starts = Starts { starts: self.starts, at, len };
+        let (Some(first), Some(last)) = (self.starts.first(), self.starts.last()) else {
+            return (at == len).then_some(starts);
+        };
+        // Of a length with its NUL, less two, no other bits are set. Gathered, so that nothing waits for a decision.
+        let mut lengths = (len as u16).wrapping_sub(u16::from_le_bytes(*last)).wrapping_sub(2);
+        for (start, next) in self.starts.iter().zip(self.starts.get(1..).unwrap_or_default()) {
+            lengths |= u16::from_le_bytes(*next).wrapping_sub(u16::from_le_bytes(*start)).wrapping_sub(2);
+        }
+        let sound = lengths < MAX_NAME as u16 && usize::from(u16::from_le_bytes(*first)) == at;
+        // Of what they add up to, the low bytes are right by now. All of it must be, or starts would go round and round.
+        (sound && starts.end() == len).then_some(starts)
+    }
+
+    fn members_at(&self) -> usize {
+        self.name_len.saturating_add(3)
+    }
+}
+
+/// The fixed part of a record: what it says about where the rest is.
+#[derive(Clone, Copy)]
+struct Head {
+    gid: u32,
+    members: usize,
+    names_len: usize,
+    name_len: usize,
+}
+
+impl Head {
+    #[inline(always)]
+    fn of(record: &[u8]) -> Option<Self> {
+        let head: &[u8; GROUP_HEAD] = record.first_chunk()?;
+        Some(Self {
+            gid: u32_at(head, 0)?,
+            members: usize::try_from(u32_at(head, 4)?).ok()?,
+            names_len: usize::try_from(u32_at(head, 8)?).ok()?,
+            name_len: (*head.get(12)?).into(),
+        })
+    }
+
+    #[inline(always)]
+    fn strings_at(&self) -> Option<usize> {
+        self.members.checked_mul(START)?.checked_next_multiple_of(UNIT)?.checked_add(GROUP_HEAD)
+    }
+
+    #[inline(always)]
+    fn strings_len(&self) -> Option<usize> {
+        self.names_len.checked_add(self.name_len.wrapping_add(3))
+    }
+
+    /// Length of the record with its padding.
+    #[inline(always)]
+    fn len(&self) -> Option<usize> {
+        self.strings_at()?.checked_add(self.strings_len()?)?.checked_next_multiple_of(UNIT)
+    }
+}
+
+/// Size of what says where a member's name starts.
+const START: usize = 2;
+
+// What `GroupRecord::starts` looks for in one go.
+const _: () = assert!(MAX_NAME.is_power_of_two());
+
+/// Where the names of a group's members start within [`GroupRecord::strings`]: each behind the byte that the one before
+/// ends with, the first behind the password's, and the last before the last byte.
+#[derive(Clone, Copy, Debug)]
+pub struct Starts<'a> {
+    starts: &'a [[u8; 2]],
+    at: usize,
+    len: usize,
+}
+
+impl Starts<'_> {
+    /// Gives each to `each`.
+    #[inline(always)]
+    pub fn for_each(self, mut each: impl FnMut(usize)) {
+        if self.are_short() {
+            return self.starts.iter().for_each(|start| each(u16::from_le_bytes(*start).into()));
+        }
+        let mut at = self.at;
+        for stretch in self.starts.chunks(STRETCH) {
+            let from = at;
+            for start in stretch {
+                at = next_start(from, *start);
+                each(at);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn are_short(&self) -> bool {
+        self.len <= usize::from(u16::MAX)
+    }
+
+    /// Where the last name ends, its NUL included, if the lengths are those of names.
+    #[inline(always)]
+    fn end(self) -> usize {
+        let last = self.starts.chunks(STRETCH).filter_map(<[_]>::last);
+        let at = last.fold(self.at, |at, start| next_start(at, *start));
+        next_start(at, (self.len as u16).to_le_bytes())
+    }
+}
+
+/// As many names as lie within 64 KiB, so that the low bytes of each say where it is, and nothing waits for the one before.
+const STRETCH: usize = 1024;
+const _: () = assert!(STRETCH * (MAX_NAME + 1) < 1 << 16);
+
+/// The first offset from `at` on that has these low bytes.
+#[inline(always)]
+fn next_start(at: usize, low: [u8; 2]) -> usize {
+    at.wrapping_add(u16::from_le_bytes(low).wrapping_sub(at as u16).into())
 }
 
 /// The members of a group: offset within [`GroupRecord::strings`] and name of each, `None` once for a damaged
@@ -92,33 +234,36 @@ impl<'a> GroupRecord<'a> {
 pub struct Members<'a> {
     strings: &'a [u8],
     at: usize,
-    lengths: &'a [u8],
+    starts: &'a [[u8; 2]],
 }
 
 impl<'a> Iterator for Members<'a> {
     type Item = Option<(usize, &'a [u8])>;
 
-    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let Some((len, rest)) = self.lengths.split_first() else {
-            // Names that no length accounts for: the two halves of the record disagree.
+        let Some((start, rest)) = self.starts.split_first() else {
+            // Names that nothing accounts for: the two halves of the record disagree.
             let whole = self.at == self.strings.len();
             self.at = self.strings.len();
             return (!whole).then_some(None);
         };
-        let len = usize::from(*len);
-        let name = part(self.strings, self.at, len);
-        let end = self.at.saturating_add(len);
-        match name {
-            Some(name) if (1..=MAX_NAME).contains(&len) && self.strings.get(end) == Some(&0) => {
-                let start = self.at;
-                self.at = end.saturating_add(1);
-                self.lengths = rest;
-                Some(Some((start, name)))
+        let end = match rest.first() {
+            Some(next) => next_start(self.at, *next),
+            None => self.strings.len(),
+        };
+        let with_nul = end.checked_sub(self.at).and_then(|len| part(self.strings, self.at, len));
+        match with_nul.and_then(<[u8]>::split_last) {
+            Some((0, name))
+                if (1..=MAX_NAME).contains(&name.len()) && u16::from_le_bytes(*start) == self.at as u16 =>
+            {
+                let at = self.at;
+                self.at = end;
+                self.starts = rest;
+                Some(Some((at, name)))
             }
             _ => {
                 self.at = self.strings.len();
-                self.lengths = &[];
+                self.starts = &[];
                 Some(None)
             }
         }

@@ -27,6 +27,8 @@ mod user;
 
 #[cfg(feature = "map")]
 pub mod map;
+#[cfg(feature = "map")]
+pub mod system;
 
 #[cfg(feature = "std")]
 mod build;
@@ -36,7 +38,7 @@ mod decode;
 mod replace;
 
 pub use format::{MAX_NAME, PROLOGUE, body};
-pub use group::{GroupRecord, Members};
+pub use group::{GroupRecord, Members, Starts};
 pub use lookup::{Database, HeaderError, Lookup};
 pub use subid_file::{SUBID_LINE_LIMIT, SubidLine};
 pub use subids::{SubidRange, Subids};

@@ -2,9 +2,7 @@
 //!
 //! Trusts no offset, length or count of the file. Whatever a record found says is compared with the key asked.
 
-use crate::format::{
-    EMPTY, HEADER, MAGIC, MAJOR, MAX_NAME, PROBE_LIMIT, SLOT, UNIT, at, home, id_tag, name_tag,
-};
+use crate::format::{EMPTY, HEADER, MAGIC, MAJOR, Name, PROBE_LIMIT, SLOT, UNIT, at, home, id_tag};
 use crate::group::GroupRecord;
 use crate::read::{part, u16_at, u32_at, u64_at};
 use crate::user::UserRecord;
@@ -123,18 +121,20 @@ impl<'a> Database<'a> {
     }
 
     /// The user called `name`.
+    #[inline(always)]
     pub fn user_by_name(&self, name: &[u8]) -> Lookup<UserRecord<'a>> {
-        if name.is_empty() || name.len() > MAX_NAME {
+        let Some(name) = Name::new(name) else {
             return Lookup::NotFound;
-        }
+        };
         let users = self.users;
-        self.user_names.find(name_tag(self.seed, name), |record| {
+        self.user_names.find(name.tag(self.seed), |record| {
             let user = UserRecord::at(users, record)?;
-            Some((user.name() == name).then_some(user))
+            Some(user.is_called(&name).then_some(user))
         })
     }
 
     /// The user with this uid.
+    #[inline(always)]
     pub fn user_by_uid(&self, uid: u32) -> Lookup<UserRecord<'a>> {
         let users = self.users;
         self.user_ids.find(id_tag(self.seed, uid), |record| {
@@ -145,18 +145,20 @@ impl<'a> Database<'a> {
     }
 
     /// The group called `name`.
+    #[inline(always)]
     pub fn group_by_name(&self, name: &[u8]) -> Lookup<GroupRecord<'a>> {
-        if name.is_empty() || name.len() > MAX_NAME {
+        let Some(name) = Name::new(name) else {
             return Lookup::NotFound;
-        }
+        };
         let groups = self.groups;
-        self.group_names.find(name_tag(self.seed, name), |record| {
+        self.group_names.find(name.tag(self.seed), |record| {
             let group = GroupRecord::at(groups, record)?;
-            Some((group.name() == name).then_some(group))
+            Some(group.is_called(&name).then_some(group))
         })
     }
 
     /// The group with this gid.
+    #[inline(always)]
     pub fn group_by_gid(&self, gid: u32) -> Lookup<GroupRecord<'a>> {
         let groups = self.groups;
         self.group_ids.find(id_tag(self.seed, gid), |record| {
@@ -170,15 +172,63 @@ impl<'a> Database<'a> {
     /// O(1) while `last` is a user of this database. If it no longer is (the database was replaced during an
     /// enumeration), one walk over the users.
     pub fn user_after(&self, last: Option<u32>) -> Lookup<UserRecord<'a>> {
-        let mut from = self.users.start;
-        let mut previous = None;
-        if let Some(last) = last {
-            match self.user_by_uid(last) {
-                Lookup::Found(user) => (from, previous) = (user.end(), Some(last)),
-                Lookup::NotFound => {}
-                Lookup::Corrupt => return Lookup::Corrupt,
-            }
+        let Some(last) = last else {
+            return self.users_behind(self.users.start, None, None);
+        };
+        match self.user_by_uid(last) {
+            Lookup::Found(user) => self.users_behind(user.end(), Some(last), Some(last)),
+            Lookup::NotFound => self.users_behind(self.users.start, None, Some(last)),
+            Lookup::Corrupt => Lookup::Corrupt,
         }
+    }
+
+    /// As [`Self::user_after`] for the uid of a user whose [`UserRecord::number`] in this very database is `record`,
+    /// without looking anything up. `None` if that is not so; then only `user_after` can tell.
+    #[inline(always)]
+    pub fn user_behind(&self, record: u32, last: u32) -> Option<Lookup<UserRecord<'a>>> {
+        let (uid, next) = UserRecord::step(self.users, record)?;
+        if uid != last {
+            return None;
+        }
+        if next == self.users.end {
+            return Some(Lookup::NotFound);
+        }
+        let next = UserRecord::at_offset(self.users, next).filter(|user| user.uid() > last);
+        Some(next.map_or(Lookup::Corrupt, Lookup::Found))
+    }
+
+    /// The group with the lowest gid above `last`, or the lowest of all for `None`. Cost: see [`Self::user_after`].
+    pub fn group_after(&self, last: Option<u32>) -> Lookup<GroupRecord<'a>> {
+        let Some(last) = last else {
+            return self.groups_behind(self.groups.start, None, None);
+        };
+        match self.group_by_gid(last) {
+            Lookup::Found(group) => self.groups_behind(group.end(), Some(last), Some(last)),
+            Lookup::NotFound => self.groups_behind(self.groups.start, None, Some(last)),
+            Lookup::Corrupt => Lookup::Corrupt,
+        }
+    }
+
+    /// As [`Self::user_behind`], for groups.
+    #[inline(always)]
+    pub fn group_behind(&self, record: u32, last: u32) -> Option<Lookup<GroupRecord<'a>>> {
+        let (gid, next) = GroupRecord::step(self.groups, record)?;
+        if gid != last {
+            return None;
+        }
+        if next == self.groups.end {
+            return Some(Lookup::NotFound);
+        }
+        let next = GroupRecord::at_offset(self.groups, next).filter(|group| group.gid() > last);
+        Some(next.map_or(Lookup::Corrupt, Lookup::Found))
+    }
+
+    fn users_behind(
+        &self,
+        mut from: usize,
+        mut previous: Option<u32>,
+        last: Option<u32>,
+    ) -> Lookup<UserRecord<'a>> {
         while from != self.users.end {
             let Some(user) = UserRecord::at_offset(self.users, from) else {
                 return Lookup::Corrupt;
@@ -195,17 +245,12 @@ impl<'a> Database<'a> {
         Lookup::NotFound
     }
 
-    /// The group with the lowest gid above `last`, or the lowest of all for `None`. Cost: see [`Self::user_after`].
-    pub fn group_after(&self, last: Option<u32>) -> Lookup<GroupRecord<'a>> {
-        let mut from = self.groups.start;
-        let mut previous = None;
-        if let Some(last) = last {
-            match self.group_by_gid(last) {
-                Lookup::Found(group) => (from, previous) = (group.end(), Some(last)),
-                Lookup::NotFound => {}
-                Lookup::Corrupt => return Lookup::Corrupt,
-            }
-        }
+    fn groups_behind(
+        &self,
+        mut from: usize,
+        mut previous: Option<u32>,
+        last: Option<u32>,
+    ) -> Lookup<GroupRecord<'a>> {
         while from != self.groups.end {
             let Some(group) = GroupRecord::at_offset(self.groups, from) else {
                 return Lookup::Corrupt;
@@ -241,6 +286,7 @@ impl<'a> Section<'a> {
     }
 
     /// Everything from `offset` to the end of the section.
+    #[inline(always)]
     pub(crate) fn from(self, offset: usize) -> Option<&'a [u8]> {
         self.bytes.get(offset.checked_sub(self.start)?..)
     }
@@ -263,23 +309,21 @@ impl<'a> Table<'a> {
     }
 
     /// Shows `check` each record of this tag: `None` is damage, `Some(None)` another key.
-    #[inline]
+    #[inline(always)]
     fn find<T>(&self, tag: u32, mut check: impl FnMut(u32) -> Option<Option<T>>) -> Lookup<T> {
-        let first = home(tag, self.homes) as usize;
-        let Some(slots) = self.slots.get(first.saturating_mul(SLOT)..) else {
+        let first = (home(tag, self.homes) as usize).saturating_mul(SLOT);
+        let slots = self.slots.get(first..).and_then(<[u8]>::first_chunk::<{ PROBE_LIMIT as usize * SLOT }>);
+        let Some(slots) = slots else {
             return Lookup::Corrupt;
         };
-        let (slots, _) = slots.as_chunks::<SLOT>();
-        for slot in slots.iter().take(PROBE_LIMIT as usize) {
+        for slot in slots.as_chunks::<SLOT>().0 {
             let slot = u64::from_le_bytes(*slot);
             let (found, record) = (slot as u32, (slot >> 32) as u32);
-            if slot == EMPTY {
-                return Lookup::NotFound;
-            }
             if record == 0 {
                 return Lookup::Corrupt;
             }
-            if found > tag {
+            // An empty slot has the highest of all tags, and a record number that no record can have.
+            if found > tag || slot == EMPTY {
                 return Lookup::NotFound;
             }
             if found == tag {

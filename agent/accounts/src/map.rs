@@ -1,6 +1,6 @@
-//! Opens, checks and maps the database file. The only unsafe code of this crate.
+//! Opens, checks and maps the database file.
 //!
-//! Keeps no descriptor, allocates nothing, is no cancellation point, and leaves `errno` to the caller to restore.
+//! Keeps no descriptor, allocates nothing, is no cancellation point, and leaves `errno` alone.
 //! A file that is not root's, or that others may write to, is never believed.
 
 #![allow(unsafe_code)]
@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use crate::format::{HEADER, PROLOGUE};
 use crate::lookup::{Database, HeaderError};
 use crate::subids::Subids;
+use crate::system::{Descriptor, unmap};
 
 /// Files larger than this are refused: a million users take less than half a gigabyte.
 const MAX_FILE: usize = 1 << 33;
@@ -61,18 +62,12 @@ impl Mapping {
     /// # Errors
     /// If the file cannot be opened, trusted or mapped.
     pub fn open(path: &CStr) -> Result<Self, MapError> {
-        let file = Descriptor::open(path)?;
-        let len = file.trusted_len()?;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
-        let base =
-            unsafe { libc::mmap(core::ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, file.0, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(MapError::Os(errno()));
-        }
-        match NonNull::new(base.cast()) {
-            Some(base) => Ok(Self { base, len }),
-            None => Err(MapError::Size),
-        }
+        // O_NONBLOCK and O_NOCTTY: somebody might have put a FIFO or a terminal there.
+        let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+        let file = Descriptor::open(path, flags).map_err(MapError::Os)?;
+        let len = trusted_len(&file)?;
+        let base = file.map(len).map_err(MapError::Os)?;
+        Ok(Self { base, len })
     }
 
     /// Whether root has put another file in place of this one, or removed it.
@@ -124,56 +119,18 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: `base` and `len` are what mmap returned and was given, and no borrow of it can be left.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+        unsafe { unmap(self.base, self.len) };
     }
 }
 
-/// A descriptor, closed when dropped.
-struct Descriptor(c_int);
-
-impl Descriptor {
-    fn open(path: &CStr) -> Result<Self, MapError> {
-        // O_NONBLOCK and O_NOCTTY: somebody might have put a FIFO or a terminal there.
-        let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
-        loop {
-            // Not open(3), which is a cancellation point: nothing could be undone there.
-            // SAFETY: `path` is a C string that outlives the call; the arguments are those of openat(2).
-            let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0) };
-            match (c_int::try_from(fd), errno()) {
-                (Ok(fd), _) if fd >= 0 => return Ok(Self(fd)),
-                (_, libc::EINTR) => {}
-                (_, errno) => return Err(MapError::Os(errno)),
-            }
-        }
+fn trusted_len(file: &Descriptor) -> Result<usize, MapError> {
+    let status = file.status().map_err(MapError::Os)?;
+    let regular = status.st_mode & libc::S_IFMT == libc::S_IFREG;
+    if !regular || status.st_uid != 0 || status.st_mode & 0o022 != 0 {
+        return Err(MapError::NotTrusted);
     }
-
-    fn trusted_len(&self) -> Result<usize, MapError> {
-        // SAFETY: all zeros is a valid `stat`.
-        let mut stat: libc::stat = unsafe { core::mem::zeroed() };
-        // SAFETY: `stat` is writable and of the type that fstat fills.
-        if unsafe { libc::fstat(self.0, &raw mut stat) } != 0 {
-            return Err(MapError::Os(errno()));
-        }
-        let regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
-        if !regular || stat.st_uid != 0 || stat.st_mode & 0o022 != 0 {
-            return Err(MapError::NotTrusted);
-        }
-        match usize::try_from(stat.st_size) {
-            Ok(len) if (PROLOGUE + HEADER..=MAX_FILE).contains(&len) => Ok(len),
-            _ => Err(MapError::Size),
-        }
+    match usize::try_from(status.st_size) {
+        Ok(len) if (PROLOGUE + HEADER..=MAX_FILE).contains(&len) => Ok(len),
+        _ => Err(MapError::Size),
     }
-}
-
-impl Drop for Descriptor {
-    fn drop(&mut self) {
-        // Not close(3), a cancellation point. An error leaves nothing to do: the descriptor is gone in any case.
-        // SAFETY: the descriptor is ours and is not used again.
-        unsafe { libc::syscall(libc::SYS_close, self.0) };
-    }
-}
-
-fn errno() -> c_int {
-    // SAFETY: always a valid pointer to the calling thread's errno.
-    unsafe { *libc::__errno_location() }
 }

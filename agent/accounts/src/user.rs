@@ -1,6 +1,6 @@
 //! One user's record: fixed head, strings, gids, tail.
 
-use crate::format::{HAS_VALID_UNTIL, MAX_NAME, PASSWORD, UNIT, USER_HEAD};
+use crate::format::{HAS_VALID_UNTIL, MAX_NAME, Name, PASSWORD, UNIT, USER_HEAD};
 use crate::lookup::Section;
 use crate::read::{part, u16_at, u32_at, u64_at};
 
@@ -9,6 +9,7 @@ use crate::read::{part, u16_at, u32_at, u64_at};
 pub struct UserRecord<'a> {
     uid: u32,
     gid: u32,
+    number: u32,
     end: usize,
     name_len: usize,
     home: usize,
@@ -20,49 +21,64 @@ pub struct UserRecord<'a> {
 }
 
 impl<'a> UserRecord<'a> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn at(section: Section<'a>, record: u32) -> Option<Self> {
         Self::at_offset(section, usize::try_from(record).ok()?.checked_mul(UNIT)?)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn at_offset(section: Section<'a>, offset: usize) -> Option<Self> {
         let record = section.from(offset)?;
-        let head: &[u8; USER_HEAD] = record.first_chunk()?;
-        let gid_count = usize::try_from(u32_at(head, 8)?).ok()?;
-        let tail_len = usize::try_from(u32_at(head, 12)?).ok()?;
-        let name_len = usize::from(*head.get(22)?);
-        if name_len == 0 || name_len > MAX_NAME {
+        let head = Head::of(record)?;
+        let strings = part(record, USER_HEAD, head.strings_len())?;
+        let (home, shell) = (head.home(), head.shell());
+        // All are looked at before anything is decided, so that nothing waits for the one before.
+        let nul = |end: usize| strings.get(end).is_some_and(|byte| *byte == 0);
+        let sound = nul(head.name_len)
+            & nul(head.name_len.wrapping_add(2))
+            & nul(home.wrapping_sub(1))
+            & nul(shell.wrapping_sub(1))
+            & (strings.last() == Some(&0))
+            & (strings.get(head.name_len.wrapping_add(1)) == Some(&PASSWORD));
+        let (gids_at, tail_at) = (head.gids_at(), head.tail_at()?);
+        let end = head.end()?;
+        let (gids, tail) = (record.get(gids_at..tail_at)?, record.get(tail_at..end)?);
+        if !sound || head.name_len == 0 || head.name_len > MAX_NAME {
             return None;
         }
-        let gecos = name_len.checked_add(3)?;
-        let home = gecos.checked_add(usize::from(u16_at(head, 16)?))?.checked_add(1)?;
-        let shell = home.checked_add(usize::from(u16_at(head, 18)?))?.checked_add(1)?;
-        let strings_len = shell.checked_add(usize::from(u16_at(head, 20)?))?.checked_add(1)?;
-        let strings = part(record, USER_HEAD, strings_len)?;
-        let ends = [name_len, gecos - 1, home - 1, shell - 1, strings_len - 1];
-        if ends.iter().any(|end| strings.get(*end) != Some(&0))
-            || strings.get(name_len.checked_add(1)?) != Some(&PASSWORD)
-        {
-            return None;
-        }
-        let gids_at = USER_HEAD.checked_add(strings_len)?.checked_next_multiple_of(4)?;
-        let gids = part(record, gids_at, gid_count.checked_mul(4)?)?;
-        let tail_at = gids_at.checked_add(gids.len())?;
-        let tail = part(record, tail_at, tail_len)?;
-        let len = tail_at.checked_add(tail_len)?.checked_next_multiple_of(UNIT)?;
         Some(Self {
-            uid: u32_at(head, 0)?,
-            gid: u32_at(head, 4)?,
-            end: offset.checked_add(len)?,
-            name_len,
+            uid: head.uid,
+            gid: head.gid,
+            number: u32::try_from(offset / UNIT).ok()?,
+            end: offset.checked_add(end.checked_next_multiple_of(UNIT)?)?,
+            name_len: head.name_len,
             home,
             shell,
             strings,
             gids,
             tail,
-            flags: *head.get(23)?,
+            flags: head.flags,
         })
+    }
+
+    /// The uid of the record at `offset`, and where the next one starts. For a record that was read before.
+    #[inline(always)]
+    pub(crate) fn step(section: Section<'a>, record: u32) -> Option<(u32, usize)> {
+        let offset = usize::try_from(record).ok()?.checked_mul(UNIT)?;
+        let head = Head::of(section.from(offset)?)?;
+        Some((head.uid, offset.checked_add(head.end()?.checked_next_multiple_of(UNIT)?)?))
+    }
+
+    /// The record's number: a place in this database, and in no other.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether this is its name.
+    #[inline(always)]
+    pub(crate) fn is_called(&self, name: &Name) -> bool {
+        self.name_len == name.len() && name.starts(self.strings)
     }
 
     /// Where the next record starts.
@@ -172,6 +188,70 @@ impl<'a> UserRecord<'a> {
 
     fn between(&self, start: usize, next: usize) -> &'a [u8] {
         self.strings.get(start..next.saturating_sub(1)).unwrap_or_default()
+    }
+}
+
+/// The fixed part of a record: what it says about where the rest is.
+#[derive(Clone, Copy)]
+struct Head {
+    uid: u32,
+    gid: u32,
+    gids: usize,
+    tail: usize,
+    gecos: usize,
+    home: usize,
+    shell: usize,
+    name_len: usize,
+    flags: u8,
+}
+
+impl Head {
+    #[inline(always)]
+    fn of(record: &[u8]) -> Option<Self> {
+        let head: &[u8; USER_HEAD] = record.first_chunk()?;
+        Some(Self {
+            uid: u32_at(head, 0)?,
+            gid: u32_at(head, 4)?,
+            gids: usize::try_from(u32_at(head, 8)?).ok()?,
+            tail: usize::try_from(u32_at(head, 12)?).ok()?,
+            gecos: u16_at(head, 16)?.into(),
+            home: u16_at(head, 18)?.into(),
+            shell: u16_at(head, 20)?.into(),
+            name_len: (*head.get(22)?).into(),
+            flags: *head.get(23)?,
+        })
+    }
+
+    /// Offset of the home directory in the strings. Four lengths of two bytes at most add up to nothing that overflows.
+    #[inline(always)]
+    fn home(&self) -> usize {
+        self.name_len.wrapping_add(4).wrapping_add(self.gecos)
+    }
+
+    #[inline(always)]
+    fn shell(&self) -> usize {
+        self.home().wrapping_add(1).wrapping_add(self.home)
+    }
+
+    #[inline(always)]
+    fn strings_len(&self) -> usize {
+        self.shell().wrapping_add(1).wrapping_add(self.shell)
+    }
+
+    #[inline(always)]
+    fn gids_at(&self) -> usize {
+        USER_HEAD.wrapping_add(self.strings_len()).wrapping_add(3) & !3
+    }
+
+    #[inline(always)]
+    fn tail_at(&self) -> Option<usize> {
+        self.gids.checked_mul(4)?.checked_add(self.gids_at())
+    }
+
+    /// Length of the record without its padding.
+    #[inline(always)]
+    fn end(&self) -> Option<usize> {
+        self.tail_at()?.checked_add(self.tail)
     }
 }
 

@@ -6,7 +6,8 @@ mod team;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hostward_accounts::{
-    BuildError, Database, Group, Lookup, PROLOGUE, SubidRange, Subids, User, body, build, decode_all,
+    BuildError, Database, Group, GroupRecord, Lookup, PROLOGUE, SubidRange, Subids, User, body, build,
+    decode_all,
 };
 use proptest::prelude::*;
 
@@ -125,9 +126,34 @@ proptest! {
             let Lookup::Found(by_name) = database.group_by_name(group.name.as_bytes()) else { panic!("{group:?}") };
             let Lookup::Found(by_gid) = database.group_by_gid(group.gid) else { panic!("{group:?}") };
             prop_assert_eq!(by_name.strings(), by_gid.strings());
+            prop_assert_eq!(starts(&by_name), by_name.members().map(|member| Some(member?.0)).collect());
             let members: Option<Vec<_>> = by_name.members().map(|member| Some(member?.1)).collect();
             let expected: Vec<_> = group.members.iter().map(|member| users[*member as usize].name.as_bytes()).collect();
             prop_assert_eq!(members, Some(expected));
+        }
+        let mut last: Option<(u32, u32)> = None;
+        for user in &users {
+            let next = match last {
+                None => database.user_after(None),
+                Some((record, uid)) => {
+                    prop_assert!(database.user_behind(record, uid + 1).is_none(), "another uid than the record's");
+                    database.user_behind(record, uid).expect("the record's uid")
+                }
+            };
+            let Lookup::Found(next) = next else { panic!("{user:?}") };
+            prop_assert_eq!(next.uid(), user.uid);
+            last = Some((next.number(), next.uid()));
+        }
+        let end = last.map(|(record, uid)| database.user_behind(record, uid));
+        prop_assert!(matches!(end, None | Some(Some(Lookup::NotFound))));
+        let mut last: Option<(u32, u32)> = None;
+        for group in &groups {
+            let next = last.map_or(database.group_after(None), |(record, gid)| {
+                database.group_behind(record, gid).expect("the record's gid")
+            });
+            let Lookup::Found(next) = next else { panic!("{group:?}") };
+            prop_assert_eq!(next.gid(), group.gid);
+            last = Some((next.number(), next.gid()));
         }
         prop_assert_eq!(decode_all(&file), Ok((users, groups)));
     }
@@ -165,6 +191,14 @@ fn many_names_that_differ_little_are_all_found() {
     }
     let Lookup::Found(everyone) = database.group_by_gid(7) else { panic!("no group") };
     assert_eq!(everyone.members().filter(Option::is_some).count(), 20_000);
+    let offsets: Option<Vec<usize>> = everyone.members().map(|member| Some(member?.0)).collect();
+    assert_eq!(starts(&everyone), offsets, "names that take more than 64 KiB");
+}
+
+fn starts(group: &GroupRecord<'_>) -> Option<Vec<usize>> {
+    let mut all = Vec::with_capacity(group.member_count());
+    group.starts()?.for_each(|start| all.push(start));
+    Some(all)
 }
 
 /// The longest run of slots that there may be: 64 keys with one home, which no seed of the writer's would leave.

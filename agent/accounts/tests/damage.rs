@@ -4,7 +4,8 @@
 mod team;
 
 use hostward_accounts::{
-    Database, DecodeError, HeaderError, Lookup, PROLOGUE, Subids, UserRecord, body, build, decode_all,
+    Database, DecodeError, Group, HeaderError, Lookup, PROLOGUE, Subids, User, UserRecord, body, build,
+    decode_all,
 };
 
 fn file() -> Vec<u8> {
@@ -34,6 +35,17 @@ fn ask_everything(database: &Database<'_>) {
                 assert_eq!(&found.strings()[at..at + name.len()], name);
                 assert_eq!(found.strings()[at + name.len()], 0);
             }
+            if let Some(starts) = found.starts() {
+                let (mut count, mut before) = (0, 1);
+                starts.for_each(|at| {
+                    assert!(
+                        (before + 1..found.strings().len()).contains(&at),
+                        "within the strings, and ascending"
+                    );
+                    (count, before) = (count + 1, at);
+                });
+                assert_eq!(count, found.member_count());
+            }
         }
         if let Lookup::Found(found) = database.group_by_gid(group.gid) {
             assert_eq!(found.gid(), group.gid);
@@ -43,6 +55,13 @@ fn ask_everything(database: &Database<'_>) {
     while let Lookup::Found(user) = database.user_after(last) {
         assert!(last < Some(user.uid()), "an enumeration goes up");
         last = Some(user.uid());
+        if let Some(Lookup::Found(next)) = database.user_behind(user.number(), user.uid()) {
+            assert!(next.uid() > user.uid(), "an enumeration goes up");
+        }
+    }
+    for record in 0..500 {
+        let _checked_as_any_other = database.user_behind(record, 60_001);
+        let _checked_as_any_other = database.group_behind(record, 70_001);
     }
     last = None;
     while let Lookup::Found(group) = database.group_after(last) {
@@ -135,6 +154,33 @@ fn a_hole_in_an_index_is_damage_and_not_an_answer() {
     assert_eq!(database.user_by_uid(4711).map_debug(), "Corrupt");
     assert_eq!(database.user_by_name(b"nobody").map_debug(), "Corrupt");
     assert_eq!(database.group_by_gid(4711).map_debug(), "Corrupt");
+}
+
+/// All differences are those of names, and the last one fits: but the starts go once around 64 KiB more than there is.
+#[test]
+fn starts_that_go_round_are_damage() {
+    const MEMBERS: u32 = 3000;
+    let user = |n| User { name: format!("u{n}"), uid: n, gid: n, ..User::default() };
+    let users: Vec<User> = (1..=MEMBERS).map(user).collect();
+    let everyone = Group { name: "everyone".into(), gid: 7, members: (0..MEMBERS).collect() };
+    let mut file = build(&users, &[everyone], 1).expect("builds");
+    let group = |file: &[u8]| {
+        let database = Database::new(&file[PROLOGUE..]).expect("the header is whole");
+        let Lookup::Found(group) = database.group_by_gid(7) else { panic!("no group") };
+        (group.starts().is_some(), group.strings().len(), group.members().all(|member| member.is_some()))
+    };
+    let (sound, len, _) = group(&file);
+    assert!(sound);
+
+    let section = file[PROLOGUE + 128..][..8].try_into().expect("eight bytes");
+    let starts = PROLOGUE + usize::try_from(u64::from_le_bytes(section)).expect("small") + 16;
+    let (first, end) = ("everyone".len() + 3, len + (1 << 16));
+    for n in 0..MEMBERS as usize {
+        let start = first + (end - first) * n / MEMBERS as usize;
+        file[starts + 2 * n..][..2].copy_from_slice(&(start as u16).to_le_bytes());
+    }
+    assert!((end - first) / (MEMBERS as usize) < 32);
+    assert_eq!(group(&file), (false, len, false));
 }
 
 trait MapDebug {

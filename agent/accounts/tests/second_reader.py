@@ -121,22 +121,26 @@ class Reader:
         need(len(record) >= 16)
         gid, members, names_len, name = struct.unpack_from("<IIIB", record)
         need(1 <= name <= 32)
-        at = 16 + name + 3
-        need(at + names_len + members <= len(record))
-        need(record[16 + name:at] == b"\0*\0")
-        names, lengths = record[at:at + names_len], record[at + names_len:at + names_len + members]
-        at += names_len + members
-        return offset + at + -at % 8, (gid, record[16:16 + name], names, lengths)
+        at = 16 + 2 * members
+        at += -at % 8
+        end = at + name + 3 + names_len
+        need(end <= len(record))
+        need(record[at + name:at + name + 3] == b"\0*\0" and record[end - 1] == 0)
+        starts = struct.unpack_from("<%dH" % members, record, 16)
+        return offset + end + -end % 8, (gid, record[at:at + name], record[at + name + 3:end], starts)
 
     @staticmethod
     def members(group):
-        _, _, names, lengths = group
-        members = []
-        for length in lengths:
-            need(1 <= length <= 32 and names[length:length + 1] == b"\0")
-            members.append(names[:length])
-            names = names[length + 1:]
-        need(not names)
+        _, name, names, starts = group
+        members, behind, at = [], len(name) + 3, 0
+        for n, start in enumerate(starts):
+            need(start == (behind + at) & 0xFFFF)
+            last = n == len(starts) - 1
+            length = len(names) - at if last else (starts[n + 1] - start) & 0xFFFF
+            need(2 <= length <= 33 and names[at + length - 1:at + length] == b"\0")
+            members.append(names[at:at + length - 1])
+            at += length
+        need(at == len(names))
         return members
 
     def find(self, index, tag, read, has_key):
@@ -230,9 +234,15 @@ def write(users, groups, subids, generation):
         record += bytes(-len(record) % 4) + struct.pack("<%dI" % len(gids), *gids) + tail
         records += record + bytes(-len(record) % 8)
     sections.append((end, len(records)))
-    for gid, name, names, lengths in groups:
+    for group in groups:
+        gid, name, names, _ = group
         numbers[1].append((end + len(records)) // 8)
-        record = struct.pack("<IIIB3x", gid, len(lengths), len(names), len(name)) + name + b"\0*\0" + names + lengths
+        members, at = Reader.members(group), len(name) + 3
+        record = struct.pack("<IIIB3x", gid, len(members), len(names), len(name))
+        for member in members:
+            record += struct.pack("<H", at & 0xFFFF)
+            at += len(member) + 1
+        record += bytes(-len(record) % 8) + name + b"\0*\0" + names
         records += record + bytes(-len(record) % 8)
     sections.append((end + sections[0][1], len(records) - sections[0][1]))
     behind = len(records)

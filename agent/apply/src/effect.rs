@@ -29,7 +29,7 @@ use hostward_protocol::report::{Finding, Outcome, StepOutcome};
 
 use crate::durable;
 use crate::finding::host;
-use crate::processes::Whose;
+use crate::processes::{LocalIds, Whose};
 use crate::root::{Root, SSHD_CONFIG};
 use crate::sessions::{self, Leaver};
 
@@ -50,6 +50,8 @@ pub struct Setting<'a> {
     pub probe_is_served: bool,
     /// Uids of local accounts, which nothing is ever done to.
     pub local_uids: &'a BTreeSet<u32>,
+    /// The same with what /etc/subuid and /etc/subgid give away.
+    pub local_ids: &'a LocalIds,
 }
 
 /// What came of a plan.
@@ -225,10 +227,14 @@ impl Execution<'_> {
             .collect()
     }
 
-    /// Those whose uid is not a local account's, which no plan ends: what would be fatal is checked twice.
+    /// Those whose uid is not a local account's, which no plan ends: what would be fatal is checked twice. Without the
+    /// subordinate ids that somebody local has by now.
     fn endable(&self, leavers: &[Leaver]) -> Vec<Leaver> {
         let is_local = |uid| uid < 1000 || self.setting.local_uids.contains(&uid);
-        leavers.iter().filter(|leaver| !is_local(leaver.uid)).cloned().collect()
+        let mut leavers: Vec<Leaver> =
+            leavers.iter().filter(|leaver| !is_local(leaver.uid)).cloned().collect();
+        leavers.iter_mut().for_each(|leaver| leaver.whose.spare(self.setting.local_ids));
+        leavers
     }
 
     /// Whether sshd does what it was told, if there is somebody to ask about; else all of it is undone. Asked once all

@@ -18,7 +18,7 @@ use hostward_accounts::{Database, Lookup};
 use hostward_plan::facts::Facts;
 use hostward_plan::ledger::{Ledger, Person};
 
-use crate::processes::{Processes, Whose};
+use crate::processes::{LocalIds, Processes, Whose};
 use crate::root::{DATABASE, Root};
 use crate::sessions::{LINGER, LOGIND_USERS};
 
@@ -34,12 +34,13 @@ pub fn facts(root: &Root, ledger: Ledger) -> Result<Facts, LocalError> {
         local_groups.iter().find(|group| group.name == HOSTWARD_USERS).map(|group| group.gid);
     let local_uids: BTreeSet<u32> = local_users.iter().map(|user| user.uid).collect();
     let homes = former_homes(root, &ledger);
-    let running = running(root, &ledger, &local_uids);
+    let subordinate_ids = local::subordinate_ids(root)?;
+    let running = running(root, &ledger, &local_uids, &LocalIds::new(&local_uids, &subordinate_ids));
     let agent = local::agent(&local_users);
     Ok(Facts {
         offered_certificates: offered::certificates(root, agent),
         host_labels: host::labels(root),
-        subordinate_ids: local::subordinate_ids(root)?,
+        subordinate_ids,
         shells: local::shells(root),
         hostward_users,
         sudo: host::sudo_dialects(root),
@@ -56,11 +57,12 @@ pub fn facts(root: &Root, ledger: Ledger) -> Result<Facts, LocalError> {
     })
 }
 
-/// Uids of people in the ledger that run something. A uid that a local account has now is nobody's to end.
-fn running(root: &Root, ledger: &Ledger, local_uids: &BTreeSet<u32>) -> BTreeSet<u32> {
+/// Uids of people in the ledger that run something. An id that somebody local has now is nobody's to end.
+fn running(root: &Root, ledger: &Ledger, local_uids: &BTreeSet<u32>, local_ids: &LocalIds) -> BTreeSet<u32> {
     let people = || ledger.people.iter().filter(|(uid, _)| !local_uids.contains(uid));
     let mut whose = Whose::default();
     people().for_each(|(uid, person)| whose.add(*uid, Some(person)));
+    whose.spare(local_ids);
     if whose.uids().is_empty() {
         return BTreeSet::new();
     }

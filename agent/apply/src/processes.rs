@@ -5,7 +5,7 @@
 
 mod whose;
 
-pub use whose::Whose;
+pub use whose::{LocalIds, Whose};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ use common::host::{Host, failures, report};
 use common::policy::{ALICE, Documents, documents, only_alice, user};
 use common::repository::Repository;
 use hostward_protocol::local::ApplyRequest;
-use hostward_protocol::report::{Outcome, Report};
+use hostward_protocol::report::{Cause, Outcome, Report};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// By when what was killed has ended.
@@ -273,4 +273,30 @@ fn unenrolling_ends_everybodys_sessions() {
     let dora = spawn(BOB, STUBBORN);
     assert!(report(host.ask(&ApplyRequest::Unenroll)).is_whole());
     assert_eq!(ended(dora), Some(9));
+}
+
+/// What bob's policy gave him once, and `useradd` has given to somebody local since he left.
+#[test]
+fn subordinate_ids_that_somebody_local_has_by_now_are_left_alone() {
+    const BOB: u32 = ALICE + 212;
+    // Below systemd's ids of foreign images, and of this test alone.
+    const FIRST: u32 = 2_147_000_000;
+    let mut bob = user("u2", "bob", BOB);
+    bob["subids"] = serde_json::json!([{ "start": FIRST, "count": 1000 }]);
+    let mut repository = Repository::new(documents(&[user("u1", "alice", ALICE), bob]));
+    let host = Host::applied(&repository);
+    let his = spawn(FIRST + 7, STUBBORN);
+    leave(&host, &mut repository);
+    assert_eq!(ended(his), Some(9));
+    host.engine.rest();
+
+    std::fs::write(host.path("/etc/subuid"), format!("olga:{}:10\n", FIRST + 500)).unwrap();
+    let mut container = spawn(FIRST + 505, STUBBORN);
+    let late = spawn(FIRST + 510, STUBBORN);
+    assert!(report(host.ask(&ApplyRequest::Apply { cause: Cause::Timer })).is_whole());
+    assert_eq!(ended(late), Some(9), "what is his still ends");
+    host.engine.rest();
+    assert!(lives(&mut container), "olga's");
+    container.kill().unwrap();
+    container.wait().unwrap();
 }

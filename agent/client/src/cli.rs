@@ -1,8 +1,9 @@
 //! What may be typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -65,6 +66,42 @@ pub enum Command {
         #[arg(long)]
         local: bool,
     },
+    /// Go to a host as the service user that this account stands for
+    Ssh {
+        /// Name, id or address of the host
+        name: String,
+        /// What to run there; nothing: a shell
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+    /// Connect to a host's sshd, over its bastions; for ssh(1)
+    Proxycommand {
+        /// Name, id or address of the host
+        #[arg(required_unless_present = "config")]
+        name: Option<String>,
+        /// Port of its sshd, if it is neither 22 nor the one that the host reports
+        port: Option<u16>,
+        /// Print a block for ~/.ssh/config instead
+        #[arg(long, conflicts_with_all = ["name", "port"])]
+        config: bool,
+    },
+    /// Say where a host is, if this account may go there with hostward
+    Resolve {
+        /// Name, id or address of the host
+        name: String,
+        /// Print nothing: the exit status is the answer (for `Match exec` of ssh_config)
+        #[arg(short, long)]
+        quiet: bool,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show or change what this account decides for itself, in ~/.config/hostward/config.toml
+    Config {
+        /// Which setting
+        key: Key,
+        /// What it is to be; nothing: show it
+        value: Option<bool>,
+    },
     /// Print the version
     Version(Format),
     /// Write man pages or completions, for packaging
@@ -74,6 +111,14 @@ pub enum Command {
         #[command(subcommand)]
         what: Generate,
     },
+}
+
+/// What an account decides for itself.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Key {
+    /// Whether ssh of this account uses the service user that it stands for
+    #[value(name = "service_auth.enable")]
+    ServiceAuthEnable,
 }
 
 /// For a person, or for a program.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::ask::{self, AskError};
 use crate::cli::{Cli, Command, Format};
+use crate::service::{self, Loudness};
 use crate::{doctor, enroll, events, exit, generate, show, state, status, unenroll};
 
 /// Carries out the command.
@@ -22,6 +23,14 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Events(options) => events::run(&options),
         Command::Enroll { token, wait } => enroll::run(token.as_deref(), wait),
         Command::Unenroll { yes, local } => unenroll::run(yes, local),
+        Command::Ssh { name, command } => service::ssh(&name, &command),
+        Command::Proxycommand { name: Some(name), port, .. } => service::proxycommand(&name, port),
+        Command::Proxycommand { name: None, .. } => service::block(),
+        Command::Resolve { name, quiet, format } => {
+            let loudness = if quiet { Loudness::Quiet } else { Loudness::Normal };
+            service::resolve(&name, loudness, format)
+        }
+        Command::Config { key, value } => service::config(key, value),
         Command::Version(format) => version(format),
         Command::Generate { what } => generate::run(what),
     }

@@ -20,7 +20,10 @@ pub const MEANINGS: [(u8, &str); 5] = [
         USAGE,
         "wrong usage, or input that cannot be used: a malformed token, or `unenroll` without --yes where nobody can be asked",
     ),
-    (CANNOT_ASK, "hostward could not be asked: it does not run, or the caller is not root"),
+    (
+        CANNOT_ASK,
+        "hostward could not be asked: it does not run, or the caller is not root (which service users need not be)",
+    ),
     (OWN_SESSION, "`unenroll` was refused in the session of a managed user, which it would end"),
 ];
 

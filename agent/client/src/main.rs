@@ -10,6 +10,7 @@ mod events;
 mod exit;
 mod generate;
 mod input;
+mod service;
 mod show;
 mod state;
 mod status;
@@ -27,7 +28,17 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("hostward: {}", show::paragraph(&show::chain(&*error), "  "));
-            ExitCode::from(if error.is::<input::InputError>() { exit::USAGE } else { exit::CANNOT_ASK })
+            ExitCode::from(code(&error))
         }
+    }
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    use service::ServiceError::{Connect, Refused, Settings, TurnedOff};
+    match error.downcast_ref() {
+        Some(Refused(_) | TurnedOff | Connect { .. }) => exit::ATTENTION,
+        Some(Settings { .. }) => exit::USAGE,
+        _ if error.is::<input::InputError>() => exit::USAGE,
+        _ => exit::CANNOT_ASK,
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::Format;
 use crate::command::print_json;
 use crate::time::{ago, clock};
 use crate::units::{self, Stopped, TIMER};
-use crate::{exit, show, state};
+use crate::{exit, service, show, state};
 
 /// A pass comes every five minutes, and writes down that it came. Three of them missing are no coincidence.
 const OVERDUE: TimeDelta = TimeDelta::minutes(15);
@@ -28,6 +28,8 @@ struct Status {
     overdue: bool,
     /// Units that are not active.
     stopped: Vec<Stopped>,
+    /// How it stands with the caller's account, where it stands for a service user.
+    service: Option<service::State>,
 }
 
 /// Prints it.
@@ -44,6 +46,8 @@ pub fn run(format: Format) -> anyhow::Result<ExitCode> {
     status.overdue =
         expected && status.host.as_ref().is_some_and(|host| is_overdue(host.at, Utc::now(), up()));
     status.stopped = stopped.unwrap_or_default();
+    // Root never stands for one.
+    status.service = if root { None } else { service::of_caller() };
     if format.json {
         print_json(&status)?;
     } else {
@@ -58,7 +62,7 @@ impl Status {
             Some(agent) => matches!(agent.enrollment, EnrollmentState::Enrolled { .. }),
             None => host.as_ref().is_some_and(|h| h.project.is_some()),
         };
-        Status { enrolled, host, agent, report, overdue: false, stopped: Vec::new() }
+        Status { enrolled, host, agent, report, overdue: false, stopped: Vec::new(), service: None }
     }
 
     fn needs_attention(&self) -> bool {
@@ -69,7 +73,8 @@ impl Status {
                 || h.policy.as_ref().is_none_or(|p| p.staleness != Staleness::Fresh)
         });
         let agent = self.agent.as_ref().is_some_and(|a| a.problem.is_some() || a.token.is_some());
-        !self.enrolled || self.overdue || !self.stopped.is_empty() || host || agent
+        let service = self.service.as_ref().is_some_and(service::State::needs_attention);
+        !self.enrolled || self.overdue || !self.stopped.is_empty() || host || agent || service
     }
 
     fn text(&self, root: bool, now: DateTime<Utc>) -> String {
@@ -93,6 +98,9 @@ impl Status {
         }
         if let Some(host) = &self.host {
             text.push_str(&in_force(host, now, self.overdue));
+        }
+        if let Some(service) = &self.service {
+            text.push_str(&service.text(now));
         }
         if let Some(report) = &self.report {
             text.push_str(&show::findings("refused, the rest of the policy is in force:", &report.refusals));

@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use serde::Serialize;
 
 /// What hostward consists of, and what each is called.
-pub const UNITS: [(&str, &str); 4] = [
+pub const UNITS: [(&str, &str); 5] = [
     ("hostward.service", "the agent"),
     ("hostward.socket", "the agent's socket"),
+    ("hostward-ssh-agent.socket", "the SSH agent's socket"),
     ("hostward-apply.socket", "the apply socket"),
     (TIMER, "the drift timer"),
 ];
@@ -62,11 +63,11 @@ mod tests {
 
     #[test]
     fn what_is_not_active_is_stopped() {
-        let stopped = parse("active\nactive\ninactive\nfailed\n").unwrap();
+        let stopped = parse("active\nactive\nactive\ninactive\nfailed\n").unwrap();
         let names: Vec<_> = stopped.iter().map(|s| (s.unit, &*s.state)).collect();
         assert_eq!(names, [("hostward-apply.socket", "inactive"), (TIMER, "failed")]);
         assert!(stopped[0].mend().contains("systemctl enable --now hostward-apply.socket"));
-        assert_eq!(parse("active\nactive\nactive\nreloading\n").unwrap(), []);
+        assert_eq!(parse("active\nactive\nactive\nactive\nreloading\n").unwrap(), []);
         assert_eq!(parse("Running in chroot, ignoring command\n"), None);
     }
 }

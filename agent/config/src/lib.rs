@@ -16,7 +16,7 @@ pub use duration::Seconds;
 pub use events::{Events, Size};
 pub use load::{LoadError, load, parse};
 pub use name::fully_qualified;
-pub use step_ca::{Account, CaUrl, Fingerprint, Service, StepCa};
+pub use step_ca::{Account, CaUrl, Fingerprint, Service as StepCaService, StepCa};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -52,6 +52,8 @@ pub struct Config {
     pub events: Events,
     /// step-ca as issuer of certificates for service accounts, in place of the backend. Needs no enrollment.
     pub step_ca: Option<StepCa>,
+    /// Service users.
+    pub service: Service,
 }
 
 /// `[backend]`
@@ -130,6 +132,14 @@ impl Default for Sshd {
     fn default() -> Self {
         Sshd { manage: true }
     }
+}
+
+/// `[service]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Service {
+    /// Whether the SSH agent refuses clients that do not say for which SSH session they ask.
+    pub require_hostbound: bool,
 }
 
 /// `[policy]`

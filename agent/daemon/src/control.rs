@@ -1,6 +1,6 @@
 //! The control socket: what root may ask of the agent. Nobody else is answered.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
+
+use crate::sockets::{self, SocketError};
 
 /// How many may ask at a time.
 const CONNECTIONS: usize = 16;
@@ -32,46 +34,15 @@ pub struct Control {
     also: Option<u32>,
 }
 
-/// Why there is no control socket.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// What systemd handed over is not it.
-    #[error("cannot use the socket from systemd (see hostward.socket): {0}")]
-    Inherited(std::io::Error),
-    /// It cannot be made.
-    #[error("cannot listen at `{path}`: {source}", path = path.display())]
-    Bind {
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
 impl Control {
-    /// The socket that systemd hands over; `None` where it hands over none.
-    pub fn inherited() -> Result<Option<Self>, ControlError> {
-        let taken = listenfd::ListenFd::from_env().take_unix_listener(0).map_err(ControlError::Inherited)?;
-        let Some(listener) = taken else {
-            return Ok(None);
-        };
-        let open = || -> std::io::Result<Control> {
-            listener.set_nonblocking(true)?;
-            Ok(Control { listener: UnixListener::from_std(listener)?, also: None })
-        };
-        open().map(Some).map_err(ControlError::Inherited)
+    /// The socket that systemd hands over.
+    pub fn inherited(listener: std::os::unix::net::UnixListener) -> Result<Self, SocketError> {
+        Ok(Control { listener: sockets::listening("hostward.socket", listener)?, also: None })
     }
 
     /// A socket of the agent's own, for tests: whoever started it may ask too.
-    pub fn bound(path: &Path) -> Result<Self, ControlError> {
-        let bind = || -> std::io::Result<Control> {
-            match std::fs::remove_file(path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-            Ok(Control { listener: UnixListener::bind(path)?, also: Some(nix::unistd::geteuid().as_raw()) })
-        };
-        bind().map_err(|source| ControlError::Bind { path: path.into(), source })
+    pub fn bound(path: &Path) -> Result<Self, SocketError> {
+        Ok(Control { listener: sockets::bound(path)?, also: Some(nix::unistd::geteuid().as_raw()) })
     }
 
     /// Passes on what is asked, for ever.

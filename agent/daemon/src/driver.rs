@@ -33,6 +33,7 @@ use crate::job::Job;
 use crate::paths::Options;
 use crate::policy::{self, Follower, Repository};
 use crate::reporting::{self, Reporting};
+use crate::ssh_agent::{Desk, Issuer};
 use crate::status::Board;
 use crate::token::{Errand, Step};
 use crate::watch::Watch;
@@ -75,6 +76,7 @@ pub struct Agent {
     leaving: Job<Result<(), Fault>>,
     leave_asked: Vec<oneshot::Sender<AgentReply>>,
     problems: Problems,
+    desk: Arc<Desk>,
 }
 
 /// What there is to say of the token.
@@ -103,6 +105,7 @@ impl Agent {
         let standing = identity::load(&options.identity(), &machine)
             .unwrap_or_else(|error| Standing::Damaged(damaged(&error)));
         let api = Api::new(Arc::new(Http::new(config.backend.clone())), clock.clone());
+        let desk = Arc::new(Desk::new(options.ssh.clone(), clock.clone()));
         let now = Instant::now();
         let mut agent = Agent {
             root: Root::at(&options.apply_socket),
@@ -125,9 +128,16 @@ impl Agent {
             leaving: Job::default(),
             leave_asked: Vec::new(),
             problems: Problems::default(),
+            desk,
         };
+        agent.desk.set_require_hostbound(agent.config.service.require_hostbound);
         agent.stand(standing, now);
         Ok(agent)
+    }
+
+    /// What answers those who ask the SSH agent.
+    pub fn desk(&self) -> Arc<Desk> {
+        self.desk.clone()
     }
 
     /// Runs for ever.
@@ -297,6 +307,7 @@ impl Agent {
             }
             policy::News::Report(report) => {
                 self.events.reported(&report);
+                self.desk.look();
                 if let Some(reporting) = &mut self.reporting {
                     reporting.deliver(&report, now);
                 }
@@ -361,6 +372,9 @@ impl Agent {
             }
         }
         let (status_dir, _) = self.options.host_status_place();
+        if dirs.iter().any(|dir| dir == status_dir || *dir == self.options.ssh) {
+            self.desk.look();
+        }
         if dirs.iter().any(|dir| dir == status_dir)
             && let Some(status) = policy::host_status(&self.options.host_status)
         {
@@ -410,6 +424,7 @@ impl Agent {
         self.api = Api::new(http, self.clock.clone());
         self.events.set_limits(&config.events);
         self.config = config;
+        self.desk.set_require_hostbound(self.config.service.require_hostbound);
         if !self.leaving.is_running() {
             self.errand.look(now, self.token.is_running());
             self.stand(self.standing.clone(), now);
@@ -425,6 +440,7 @@ impl Agent {
         self.certificates = None;
         self.problems.policy(None);
         self.problems.report(None);
+        self.desk.set_issuer(None);
         self.problems.certificates(None);
         let identity = match &self.standing {
             Standing::Nobody => return,
@@ -441,6 +457,7 @@ impl Agent {
             }
             Standing::Host(identity) => identity.clone(),
         };
+        self.desk.set_issuer(Some(Issuer::Backend { api: self.api.clone(), identity: identity.clone() }));
         match self.follow(identity.clone(), now) {
             Ok(follower) => self.follower = Some(follower),
             Err(finding) => self.problems.policy(Some((finding, None))),

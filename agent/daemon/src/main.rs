@@ -25,6 +25,8 @@ mod policy;
 mod random;
 mod reporting;
 mod service;
+mod sockets;
+mod ssh_agent;
 mod status;
 mod token;
 mod watch;

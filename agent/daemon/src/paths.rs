@@ -25,18 +25,24 @@ pub struct Options {
     /// For tests: where to make the control socket that systemd hands over on an installed host.
     #[arg(long, hide = true)]
     pub agent_socket: Option<PathBuf>,
+    /// For tests: where to make the SSH agent's socket that systemd hands over on an installed host.
+    #[arg(long, hide = true)]
+    pub ssh_agent_socket: Option<PathBuf>,
+    /// For tests: the directory of what root says of SSH.
+    #[arg(long, hide = true, default_value = "/var/lib/hostward/ssh")]
+    pub ssh: PathBuf,
     /// For tests: what root tells everybody.
     #[arg(long, hide = true, default_value = "/var/lib/hostward/status.json")]
     pub host_status: PathBuf,
-    /// For tests: the directory of sshd's configuration and keys.
-    #[arg(long, hide = true, default_value = "/etc/ssh")]
-    pub etc_ssh: PathBuf,
     /// For tests: where events go.
     #[arg(long, hide = true, default_value = hostward_events::DIRECTORY)]
     pub events: PathBuf,
     /// Which boot this is, as `%b` of systemd.unit(5) has it: the service does not see /proc/sys.
     #[arg(long, hide = true, default_value = "")]
     pub boot_id: String,
+    /// For tests: the directory of sshd's configuration and keys.
+    #[arg(long, hide = true, default_value = "/etc/ssh")]
+    pub etc_ssh: PathBuf,
 }
 
 impl Options {
@@ -70,14 +76,14 @@ impl Options {
         self.state.join("told.json")
     }
 
-    /// For which keys and names the certificates in the inbox are.
-    pub fn certified(&self) -> PathBuf {
-        self.state.join("certified.json")
-    }
-
     /// What root's reports said so far, of which there are events.
     pub fn known(&self) -> PathBuf {
         self.state.join("known.json")
+    }
+
+    /// For which keys and names the certificates in the inbox are.
+    pub fn certified(&self) -> PathBuf {
+        self.state.join("certified.json")
     }
 
     /// What the agent tells root.

@@ -1,5 +1,6 @@
 //! The service around the agent: signals, the watchdog, what is watched; and its start and end.
 
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ use crate::driver::{Agent, Signals};
 use crate::events::Events;
 use crate::machine::machine;
 use crate::paths::Options;
+use crate::sockets::{self, Inherited};
+use crate::ssh_agent;
 use crate::watch::{Place, Watch};
 
 /// Where machine-id(5) is.
@@ -29,11 +32,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let config = hostward_config::load(&options.config())?;
     let machine = machine(Path::new(MACHINE_ID))?;
     disk::private_dir(&options.state)?;
-    let asked = control(&options)?;
+    let inherited = Inherited::take()?;
+    let asked = control(&options, inherited.control)?;
     let watch = Watch::start(watched(&options))?;
     let events = Arc::new(Events::start(&options, &config)?);
-    let agent = Agent::new(options, config, machine, events.clone())?;
+    let agent = Agent::new(options.clone(), config, machine, events.clone())?;
     events.started();
+    ssh_agent(&options, inherited.ssh_agent, &agent)?;
     let signals = Signals { asked, watch, hang_up, watchdog: sd_notify::watchdog_enabled() };
 
     // Nothing was asked of the network yet: a backend that does not answer must not hold up a boot.
@@ -56,10 +61,11 @@ pub fn notify(state: NotifyState<'_>) {
     }
 }
 
-fn control(options: &Options) -> anyhow::Result<mpsc::Receiver<Asked>> {
-    let control = match &options.agent_socket {
-        Some(path) => Some(Control::bound(path)?),
-        None => Control::inherited()?,
+fn control(options: &Options, inherited: Option<UnixListener>) -> anyhow::Result<mpsc::Receiver<Asked>> {
+    let control = match (&options.agent_socket, inherited) {
+        (Some(path), _) => Some(Control::bound(path)?),
+        (None, Some(listener)) => Some(Control::inherited(listener)?),
+        (None, None) => None,
     };
     let (sender, receiver) = mpsc::channel(1);
     match control {
@@ -73,6 +79,21 @@ fn control(options: &Options) -> anyhow::Result<mpsc::Receiver<Asked>> {
     Ok(receiver)
 }
 
+fn ssh_agent(options: &Options, inherited: Option<UnixListener>, agent: &Agent) -> anyhow::Result<()> {
+    let listener = match (&options.ssh_agent_socket, inherited) {
+        (Some(path), _) => sockets::bound(path)?,
+        (None, Some(listener)) => sockets::listening("hostward-ssh-agent.socket", listener)?,
+        (None, None) => {
+            log::warn!(
+                "no socket was handed over for the SSH agent (hostward-ssh-agent.socket): service users get no certificates"
+            );
+            return Ok(());
+        }
+    };
+    tokio::spawn(ssh_agent::serve(listener, agent.desk()));
+    Ok(())
+}
+
 fn watched(options: &Options) -> Vec<Place> {
     let (status_dir, status_name) = options.host_status_place();
     vec![
@@ -81,5 +102,9 @@ fn watched(options: &Options) -> Vec<Place> {
             names: ["enrollment.token", "hostward.toml", "root.json"].map(Into::into).into(),
         },
         Place { dir: status_dir.into(), names: vec![status_name.into()] },
+        Place {
+            dir: options.ssh.clone(),
+            names: ["services.json", "user_ca.pub", "known_hosts"].map(Into::into).into(),
+        },
     ]
 }

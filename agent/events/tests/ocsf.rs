@@ -27,7 +27,7 @@ const RESERVED: [Kind; 7] = [
 ];
 
 fn at() -> DateTime<Utc> {
-    DateTime::from_timestamp(1_800_000_000, 123_456_789).unwrap()
+    DateTime::from_timestamp(1_800_000_000, 123_456_789).expect("a time")
 }
 
 fn finding(code: &str) -> Finding {
@@ -155,20 +155,20 @@ fn write_all(dir: &Path) -> PathBuf {
         })
     };
     let file = dir.join("events.jsonl");
-    std::fs::write(&file, "{\"specversion\":\"1.0\",").unwrap();
+    std::fs::write(&file, "{\"specversion\":\"1.0\",").expect("a torn log");
     let limits = Limits::default();
-    let Opened { mut log, repaired } = Log::open(dir, limits, "run", origin(None), at()).unwrap();
+    let Opened { mut log, repaired } = Log::open(dir, limits, "run", origin(None), at()).expect("a log");
     let mut losses = Losses::default();
     for cause in [hostward_events::Cause::Quota, hostward_events::Cause::Disk, hostward_events::Cause::Queue]
     {
         losses.count_many(Quota::Denials, cause, at(), 3);
     }
     log.lose(losses);
-    let events = [vec![repaired.unwrap()], lifecycle(), certificates(), reports()].concat();
+    let events = [vec![repaired.expect("the torn end")], lifecycle(), certificates(), reports()].concat();
     let hosts = [origin(None), origin(Some("h1"))];
     let with_origins: Vec<_> =
         events.into_iter().enumerate().map(|(n, event)| (hosts[n % 2].clone(), event)).collect();
-    log.append(&with_origins, at()).unwrap();
+    log.append(&with_origins, at()).expect("room");
     assert!(log.losses().is_empty());
     file
 }

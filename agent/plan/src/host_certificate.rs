@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use hostward_ssh_agent::{CertificateError, Keys, host_certificate};
+use hostward_ssh_agent::{Certificate, CertificateError, Keys};
+use ssh_key::PublicKey;
 use ssh_key::public::KeyData;
-use ssh_key::{Certificate, PublicKey};
 
 use crate::facts::{Facts, HostKeyKind, ManagedFile, OfferedCertificates};
 use crate::refusal::{Findings, Refusal};
@@ -112,6 +112,8 @@ enum Fault {
     NoPrincipals,
     #[error("it has a name that ssh would read as a pattern")]
     Pattern,
+    #[error("it is valid for ever")]
+    Endless,
     #[error("it has critical options, of which there are none for hosts")]
     CriticalOptions,
 }
@@ -121,28 +123,31 @@ fn judge(line: &str, own: &Own, now: DateTime<Utc>) -> Result<Good, Fault> {
     if line.len() > MAX_LINE || line.contains(|c: char| c.is_control()) {
         return Err(Fault::Malformed);
     }
-    let (line, bytes) = read(line).ok_or(Fault::Malformed)?;
+    let certificate = Certificate::of_line(line)?;
     let now = u64::try_from(now.timestamp()).unwrap_or_default();
-    let certificate = host_certificate(&bytes, &own.authorities, now)?;
-    let key = certificate.public_key();
+    certificate.check_host(&own.authorities, now)?;
+    let key = &certificate.key;
     let (kind, _) = own.keys.iter().find(|(_, own)| *own == key).ok_or(Fault::OtherKey)?;
     if own.certified.contains(kind) {
         return Err(Fault::OperatorCertified);
     }
-    if certificate.valid_principals().is_empty() {
+    if certificate.principals.is_empty() {
         return Err(Fault::NoPrincipals);
     }
     let is_plain = |name: &String| {
         let fits = |byte: u8| byte.is_ascii_graphic() && !b"*?!,".contains(&byte);
         !name.is_empty() && name.bytes().all(fits)
     };
-    if !certificate.valid_principals().iter().all(is_plain) {
+    if !certificate.principals.iter().all(is_plain) {
         return Err(Fault::Pattern);
     }
-    if !certificate.critical_options().is_empty() {
+    if !certificate.critical_options.is_empty() {
         return Err(Fault::CriticalOptions);
     }
-    Ok(Good { kind: *kind, valid_before: certificate.valid_before(), line })
+    if moment(certificate.valid_before).is_none() {
+        return Err(Fault::Endless);
+    }
+    Ok(Good { kind: *kind, valid_before: certificate.valid_before, line: certificate.line() + "\n" })
 }
 
 /// The kind of key that the certificate of an operator's is for: they may be good for ever, which ours must not be.
@@ -153,15 +158,6 @@ fn kind(line: &str) -> Option<HostKeyKind> {
         "ssh-rsa" => Some(HostKeyKind::Rsa),
         other => other.starts_with("ecdsa-sha2-").then_some(HostKeyKind::Ecdsa),
     }
-}
-
-/// The line written anew, without comment, and the certificate's bytes.
-fn read(line: &str) -> Option<(String, Vec<u8>)> {
-    let certificate = Certificate::from_openssh(line).ok()?;
-    let written = certificate.to_openssh().ok()?;
-    let mut words = written.split(' ');
-    let line = format!("{} {}\n", words.next()?, words.next()?.trim_end());
-    Some((line, certificate.to_bytes().ok()?))
 }
 
 /// Seconds since 1970 as a moment; none for those that never come.

@@ -1,10 +1,10 @@
 //! The identity of a service user: a key that was made here, and the certificate that it got.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use ssh_key::PublicKey;
 use ssh_key::public::{Ed25519PublicKey, KeyData};
-use ssh_key::{Certificate, PublicKey};
 
-use crate::certificate::{self, CertificateError, Purpose};
+use crate::certificate::{Certificate, CertificateError, Purpose};
 use crate::keys::Keys;
 use crate::wire::put_string;
 use crate::{Permission, UnixTime};
@@ -55,8 +55,6 @@ impl Expected<'_> {
 pub struct Identity {
     key: ServiceKey,
     certificate: Certificate,
-    /// The certificate as it goes over the wire.
-    blob: Vec<u8>,
     /// The key without it.
     plain: Vec<u8>,
 }
@@ -84,40 +82,36 @@ impl ServiceKey {
 
     /// The identity that the certificate in `line` makes of it.
     pub fn certified(self, line: &str, expected: &Expected<'_>) -> Result<Identity, CertificateError> {
-        let parsed = Certificate::from_openssh(line.trim()).map_err(|_| CertificateError::Malformed)?;
-        let blob = parsed.to_bytes().map_err(|_| CertificateError::Malformed)?;
-        let certificate = certificate::read(&blob)?;
-        check(&certificate, &blob, &self.public, expected)?;
+        let certificate = Certificate::of_line(line)?;
+        check(&certificate, &self.public, expected)?;
         let plain = self.public.to_bytes().map_err(|_| CertificateError::Malformed)?;
-        Ok(Identity { key: self, certificate, blob, plain })
+        Ok(Identity { key: self, certificate, plain })
     }
 }
 
 fn check(
     certificate: &Certificate,
-    blob: &[u8],
     key: &PublicKey,
     expected: &Expected<'_>,
 ) -> Result<(), CertificateError> {
-    certificate::check(certificate, blob, Purpose::User, expected.authorities, expected.now)?;
-    if certificate.public_key() != key.key_data() {
+    certificate.check(Purpose::User, expected.authorities, expected.now)?;
+    if certificate.key != *key.key_data() {
         return Err(CertificateError::Key);
     }
-    let seconds = certificate.valid_before().saturating_sub(certificate.valid_after());
+    let seconds = certificate.valid_before.saturating_sub(certificate.valid_after);
     if seconds > LONGEST {
         return Err(CertificateError::TooLong { seconds, most: LONGEST });
     }
-    if certificate.valid_principals().is_empty() {
+    if certificate.principals.is_empty() {
         return Err(CertificateError::NoPrincipals);
     }
-    if let Some(other) = certificate.valid_principals().iter().find(|p| !expected.principals.contains(p)) {
+    if let Some(other) = certificate.principals.iter().find(|p| !expected.principals.contains(p)) {
         return Err(CertificateError::Principal(other.clone()));
     }
-    if let Some(more) = certificate.extensions().keys().find(|e| !expected.extensions.contains(&e.as_str())) {
+    if let Some(more) = certificate.extensions.iter().find(|e| !expected.extensions.contains(&e.as_str())) {
         return Err(CertificateError::Extension(more.clone()));
     }
-    if let Some(other) = certificate.critical_options().keys().find(|o| !KNOWN_OPTIONS.contains(&o.as_str()))
-    {
+    if let Some(other) = certificate.critical_options.iter().find(|o| !KNOWN_OPTIONS.contains(&o.as_str())) {
         return Err(CertificateError::CriticalOption(other.clone()));
     }
     Ok(())
@@ -126,27 +120,27 @@ fn check(
 impl Identity {
     /// The certificate as it goes over the wire.
     pub fn certificate(&self) -> &[u8] {
-        &self.blob
+        self.certificate.bytes()
     }
 
     /// The key id, which says who it is to whoever reads logs.
     pub fn key_id(&self) -> &str {
-        self.certificate.key_id()
+        &self.certificate.key_id
     }
 
     /// The certificate's serial number.
     pub fn serial(&self) -> u64 {
-        self.certificate.serial()
+        self.certificate.serial
     }
 
     /// Whom it may log in as.
     pub fn principals(&self) -> &[String] {
-        self.certificate.valid_principals()
+        &self.certificate.principals
     }
 
     /// Until when it is good.
     pub fn valid_before(&self) -> UnixTime {
-        self.certificate.valid_before()
+        self.certificate.valid_before
     }
 
     /// For how many seconds it is good from `now` on.
@@ -156,18 +150,18 @@ impl Identity {
 
     /// For how many seconds it is good in all.
     pub fn life(&self) -> u64 {
-        self.valid_before().saturating_sub(self.certificate.valid_after())
+        self.valid_before().saturating_sub(self.certificate.valid_after)
     }
 
     /// Whether `key` is this certificate, or its key without it.
     pub(crate) fn is_called(&self, key: &[u8]) -> bool {
-        key == self.blob || key == self.plain
+        key == self.certificate.bytes() || key == self.plain
     }
 
     /// Whether `key` is named by the algorithm's name that goes with it.
     pub(crate) fn is_of(&self, algorithm: &str, key: &[u8]) -> bool {
         match algorithm {
-            "ssh-ed25519-cert-v01@openssh.com" => key == self.blob,
+            "ssh-ed25519-cert-v01@openssh.com" => key == self.certificate.bytes(),
             ALGORITHM => key == self.plain,
             _ => false,
         }

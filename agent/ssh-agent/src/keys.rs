@@ -6,33 +6,44 @@ use ssh_key::public::KeyData;
 /// The longest line that is read. An RSA key of 16384 bits has less.
 const MAX_LINE: usize = 4096;
 const CERT_AUTHORITY: &str = "@cert-authority";
+const REVOKED: &str = "@revoked";
 
-/// Keys of certificate authorities.
+/// Keys of certificate authorities, and keys that count for nothing any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Keys(Vec<KeyData>);
+pub struct Keys {
+    authorities: Vec<KeyData>,
+    revoked: Vec<KeyData>,
+}
 
 impl Keys {
     /// One key a line, as in sshd's `TrustedUserCAKeys`. What is no key is no authority.
     pub fn of_lines(text: &str) -> Self {
-        Keys(text.lines().filter_map(key).collect())
+        Keys { authorities: text.lines().filter_map(key).collect(), revoked: Vec::new() }
     }
 
-    /// Those that sign for every host, as known_hosts(5) has them: `@cert-authority * KEY`.
+    /// Those that sign for every host, as known_hosts(5) has them: `@cert-authority * KEY`, less `@revoked * KEY`.
     pub fn of_known_hosts(text: &str) -> Self {
-        let authority = |line: &str| {
-            let (hosts, line) = line.strip_prefix(CERT_AUTHORITY)?.trim_start().split_once(' ')?;
-            if hosts == "*" { key(line) } else { None }
+        let marked = |marker| {
+            let of_all = move |line: &str| {
+                let (hosts, line) = line.strip_prefix(marker)?.trim_start().split_once(' ')?;
+                if hosts == "*" { key(line) } else { None }
+            };
+            text.lines().filter_map(of_all).collect()
         };
-        Keys(text.lines().filter_map(authority).collect())
+        Keys { authorities: marked(CERT_AUTHORITY), revoked: marked(REVOKED) }
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.authorities.is_empty()
     }
 
     pub(crate) fn contains(&self, key: &KeyData) -> bool {
-        self.0.contains(key)
+        self.authorities.contains(key) && !self.is_revoked(key)
+    }
+
+    pub(crate) fn is_revoked(&self, key: &KeyData) -> bool {
+        self.revoked.contains(key)
     }
 }
 
@@ -53,7 +64,7 @@ mod tests {
     #[test]
     fn lines_that_are_no_keys_count_for_nothing() {
         let keys = Keys::of_lines(&format!("# comment\n\n{KEY}\nssh-ed25519 AAAA\ncert-authority {KEY}\n"));
-        assert_eq!(keys.0.len(), 1);
+        assert_eq!(keys.authorities.len(), 1);
         assert!(Keys::of_lines("").is_empty());
     }
 
@@ -64,5 +75,8 @@ mod tests {
         for other in ["", "* ", "@revoked * ", "@cert-authority web1 ", "web1 ", "#@cert-authority * "] {
             assert!(Keys::of_known_hosts(&format!("{other}{KEY}\n")).is_empty(), "{other}");
         }
+        let revoked = Keys::of_known_hosts(&format!("@cert-authority * {KEY}\n@revoked * {KEY}\n"));
+        let key = key(KEY).unwrap();
+        assert!(known.contains(&key) && !revoked.contains(&key) && revoked.is_revoked(&key));
     }
 }

@@ -16,7 +16,7 @@ mod signature;
 mod userauth;
 mod wire;
 
-pub use certificate::{CertificateError, host_certificate};
+pub use certificate::{Certificate, CertificateError};
 pub use identity::{Expected, Identity, KeyError, ServiceKey};
 pub use judge::{Permission, Refusal, Rules, Verdict, judge};
 pub use keys::Keys;

@@ -2,7 +2,7 @@
 
 use ssh_key::public::KeyData;
 
-use crate::certificate::{self, CertificateError, Purpose};
+use crate::certificate::{Certificate, CertificateError};
 use crate::keys::Keys;
 use crate::message::SessionBind;
 use crate::{UnixTime, signature};
@@ -91,7 +91,11 @@ pub(crate) fn certified(
     host_cas: &Keys,
     now: UnixTime,
 ) -> Result<KeyData, CertificateError> {
-    let certificate = certificate::read(host_key)?;
-    certificate::check(&certificate, host_key, Purpose::Host, host_cas, now)?;
-    Ok(certificate.public_key().clone())
+    let certificate = Certificate::read(host_key)?;
+    certificate.check_host(host_cas, now)?;
+    match certificate.critical_options.first() {
+        // There are none for hosts.
+        Some(option) => Err(CertificateError::CriticalOption(option.clone())),
+        None => Ok(certificate.key),
+    }
 }

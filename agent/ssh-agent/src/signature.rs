@@ -17,11 +17,6 @@ pub(crate) fn is_valid(key: &KeyData, message: &[u8], signature: &[u8]) -> bool 
     let (Ok(algorithm), Ok(bytes), Ok(())) = read else {
         return false;
     };
-    is_valid_of(key, message, algorithm, bytes)
-}
-
-/// [`is_valid`] with the parts of a signature.
-pub(crate) fn is_valid_of(key: &KeyData, message: &[u8], algorithm: &str, bytes: &[u8]) -> bool {
     let verified = match (key, algorithm) {
         (KeyData::Ed25519(key), "ssh-ed25519") => {
             UnparsedPublicKey::new(&ED25519, key.as_ref()).verify(message, bytes)

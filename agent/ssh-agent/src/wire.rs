@@ -33,6 +33,16 @@ impl<'a> Reader<'a> {
         bytes.try_into().map(u32::from_be_bytes).map_err(|_| Malformed)
     }
 
+    pub(crate) fn u64(&mut self) -> Read<u64> {
+        let bytes = self.take(8)?;
+        bytes.try_into().map(u64::from_be_bytes).map_err(|_| Malformed)
+    }
+
+    /// How many bytes are left.
+    pub(crate) fn left(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn string(&mut self) -> Read<&'a [u8]> {
         let length = usize::try_from(self.u32()?).map_err(|_| Malformed)?;
         self.take(length)

@@ -1,11 +1,12 @@
-//! The functions that shadow calls (`struct subid_nss_ops` of its prototypes.h, libsubid's subid.h), the same in 4.9 to 4.19.
+//! The functions that shadow calls (`struct subid_nss_ops` of its prototypes.h, libsubid's subid.h), the same in
+//! 4.9 to 4.20 but for `shadow_subid_free`, without which those from 4.16 on use no module.
 
 #![allow(unsafe_code)]
 
 use core::ffi::{CStr, c_char, c_int, c_uint, c_ulong, c_void};
 use core::mem::size_of;
 use core::ops::ControlFlow;
-use core::ptr;
+use core::{ptr, slice};
 
 use crate::answer::{Kind, Owner, Range, Unknown, owners};
 
@@ -40,6 +41,14 @@ struct Array<T> {
 impl<T> Array<T> {
     fn new() -> Self {
         Array { start: ptr::null_mut(), len: 0 }
+    }
+
+    fn items(&self) -> &[T] {
+        if self.start.is_null() {
+            return &[];
+        }
+        // SAFETY: `len` items have been written from `start` on, and nobody else has them.
+        unsafe { slice::from_raw_parts(self.start, self.len) }
     }
 
     fn push(&mut self, item: T) -> Result<(), Unknown> {
@@ -101,7 +110,7 @@ pub unsafe extern "C" fn shadow_subid_has_range(
     unsafe { result.write(false) };
     // SAFETY: shadow passes a C string.
     let Some((name, kind)) = unsafe { name(owner) }.zip(kind(id_type)) else { return ERROR };
-    match Owner::of(name).covers(kind, Range { start, count }) {
+    match Owner(name).covers(kind, Range { start, count }) {
         Ok(has) => {
             // SAFETY: as above.
             unsafe { result.write(has) };
@@ -131,7 +140,7 @@ pub unsafe extern "C" fn shadow_subid_list_owner_ranges(
     let Some((name, kind)) = unsafe { name(owner) }.zip(kind(id_type)) else { return ERROR };
     let mut array = Array::new();
     let mut full = Ok(());
-    let asked = Owner::of(name).ranges(kind, |range| {
+    let asked = Owner(name).ranges(kind, |range| {
         full = array.push(SubidRange { start: range.start, count: range.count });
         if full.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
@@ -163,7 +172,8 @@ pub unsafe extern "C" fn shadow_subid_find_subid_owners(
     let mut array = Array::new();
     let mut full = Ok(());
     let asked = owners(kind, id, |uid| {
-        full = array.push(uid);
+        // Somebody may have it twice over.
+        full = if array.items().contains(&uid) { Ok(()) } else { array.push(uid) };
         if full.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     if asked.is_err() || full.is_err() {
@@ -174,7 +184,7 @@ pub unsafe extern "C" fn shadow_subid_find_subid_owners(
     SUCCESS
 }
 
-/// Frees an array that one of the others gave. shadow before 4.17 frees them itself.
+/// Frees an array that one of the others gave. shadow before 4.16 frees them itself.
 ///
 /// # Safety
 /// `array` is null or such an array, and is not used again.

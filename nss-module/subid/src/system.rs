@@ -17,7 +17,8 @@ pub(crate) struct File(c_int);
 impl File {
     /// `None` where there is no such file.
     pub(crate) fn open(path: &CStr) -> Result<Option<Self>, c_int> {
-        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY;
+        // As shadow opens it: no link is followed, and nobody waited for.
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
         loop {
             // SAFETY: `path` is a C string that outlives the call.
             let fd = unsafe { libc::open(path.as_ptr(), flags) };

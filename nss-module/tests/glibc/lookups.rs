@@ -45,6 +45,17 @@ pub fn group_by_name_and_gid(host: &Host) {
     assert_eq!(empty.expect("is there").members, [""; 0]);
 }
 
+/// Above 64 KiB of names the file says of each only where it starts within 64 KiB.
+pub fn a_group_of_very_many(host: &Host) {
+    const MEMBERS: u32 = 20_000;
+    host.serve(MEMBERS, 1);
+    let mut buffer = vec![0; 1 << 20];
+    let (status, _, everyone) = getgrnam(b"everyone", &mut buffer);
+    let expected: Vec<String> = (0..MEMBERS).map(|n| format!("user{n}")).collect();
+    assert_eq!((status, everyone.expect("is there").members), (SUCCESS, expected));
+    assert_eq!(getgrgid(200_001, &mut buffer[..1 << 16]).0, TRYAGAIN);
+}
+
 pub fn shadow_has_a_star_and_no_ageing(host: &Host) {
     host.serve(10, 1);
     let mut buffer = [0; 64];

@@ -35,6 +35,11 @@ impl Agent {
         line.trim().trim_end_matches(" kB").parse().expect("no number")
     }
 
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it ended").count()
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("cannot wait for the agent")

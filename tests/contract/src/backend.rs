@@ -120,6 +120,11 @@ impl Backend {
         self.add_to_team(&format!("[users.{name}]\nuid = {uid}"))
     }
 
+    /// A file of its SSH CAs.
+    pub fn ssh_ca(&self, name: &str) -> PathBuf {
+        self.options.source.state.join("ssh").join(name)
+    }
+
     /// The version that is published.
     pub fn version(&self) -> u64 {
         self.client().sync().expect("not published")

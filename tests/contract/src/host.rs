@@ -70,13 +70,17 @@ impl Host {
             .arg(self.path("apply.sock"))
             .arg("--agent-socket")
             .arg(self.path("agent.sock"))
+            .arg("--ssh-agent-socket")
+            .arg(self.path("ssh-agent.sock"))
+            .arg("--ssh")
+            .arg(self.path("ssh"))
             .arg("--host-status")
             .arg(self.path("root/status.json"))
-            .arg("--etc-ssh")
-            .arg(self.path("ssh"))
             .arg("--events")
             .arg(self.path("events"))
             .args(["--boot-id", BOOT])
+            .arg("--etc-ssh")
+            .arg(self.path("ssh"))
             .env_clear()
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -174,6 +178,17 @@ impl Host {
     /// A file of the agent's.
     pub fn state(&self, name: &str) -> PathBuf {
         self.path("state").join(name)
+    }
+
+    /// Puts a file in place where root says something of SSH.
+    pub fn put_ssh(&self, name: &str, text: &str) {
+        std::fs::write(self.path("ssh/.new"), text).expect("cannot write");
+        std::fs::rename(self.path("ssh/.new"), self.path("ssh").join(name)).expect("cannot rename");
+    }
+
+    /// The SSH agent's socket.
+    pub fn ssh_agent(&self) -> PathBuf {
+        self.path("ssh-agent.sock")
     }
 
     /// The host's directory.

@@ -14,10 +14,12 @@ mod backend;
 mod binary;
 mod host;
 mod root;
+mod service;
 mod wait;
 
 pub use agent::Agent;
 pub use backend::Backend;
 pub use host::{BOOT, Host};
 pub use root::{Admission, Root};
+pub use service::{Account, JENKINS, SECOND, STRANGER, Service, UNKNOWN};
 pub use wait::{PATIENCE, until, within};

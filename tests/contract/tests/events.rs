@@ -8,7 +8,7 @@ use hostward_protocol::local::{AgentReply, AgentRequest};
 
 /// The log without a gap or a change, and the numbers of its events.
 fn whole(host: &Host) -> Vec<u64> {
-    let verdict = verify(&host.events_dir()).unwrap();
+    let verdict = verify(&host.events_dir()).expect("a log");
     assert_eq!(verdict.difference, None);
     host.events().iter().map(|event| event.sequence).collect()
 }
@@ -43,7 +43,8 @@ fn a_life_from_enrollment_to_the_end() {
     host.root.until_accepted(version);
     until("the new version", || {
         let newest = host.until_event("policy.adopted");
-        (newest.data["entity_result"]["version"] == version.to_string()).then_some(())
+        let wanted = version.to_string();
+        (newest.data["entity_result"]["version"] == *wanted).then_some(())
     });
     assert_eq!(agent.ask(&AgentRequest::Unenroll), AgentReply::Unenrolled { told_backend: Ok(()) });
     let left = host.until_event("host.unenrolled");

@@ -178,6 +178,14 @@ fn ask(database: &Database<'_>, users: &[User], groups: &[Group]) {
                 assert_eq!(text.get(at..at + name.len()), Some(name));
                 assert_eq!(text.get(at + name.len()), Some(&0));
             }
+            if let Some(starts) = found.starts() {
+                let mut count = 0;
+                starts.for_each(|at| {
+                    assert!((1..text.len()).contains(&at));
+                    count += 1;
+                });
+                assert_eq!(count, found.member_count());
+            }
         }
         if let Lookup::Found(found) = database.group_by_gid(group.gid) {
             assert_eq!(found.gid(), group.gid);
@@ -187,6 +195,9 @@ fn ask(database: &Database<'_>, users: &[User], groups: &[Group]) {
     while let Lookup::Found(user) = database.user_after(last) {
         assert!(last.is_none_or(|last| last < user.uid()), "the enumeration goes up");
         last = Some(user.uid());
+        if let Some(Lookup::Found(next)) = database.user_behind(user.number(), user.uid()) {
+            assert!(user.uid() < next.uid(), "the enumeration goes up");
+        }
     }
     let mut last = None;
     while let Lookup::Found(group) = database.group_after(last) {

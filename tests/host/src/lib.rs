@@ -14,6 +14,7 @@
 //! Nothing is skipped: what is missing (the package, the backend's program, root) fails the test and says what to do.
 #![allow(clippy::missing_panics_doc, reason = "a test's tools fail by panicking, with all they know")]
 
+mod beside;
 mod fixture;
 mod release;
 mod setup;

@@ -301,3 +301,26 @@ fn mode_and_link_stay() {
     assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o640);
     assert!(fs::read_to_string(&file).expect("a file").starts_with("passwd: files hostward\n"));
 }
+
+/// Added by the operator alone; taken away with the module, without which shadow would complain at each question.
+#[test]
+fn the_line_for_subordinate_ids_is_only_ever_taken_away() {
+    const ACCOUNTS: &str = "passwd: files hostward\ngroup: files hostward\nshadow: files hostward\n";
+    for (before, after) in [
+        ("subid: hostward\n", ""),
+        ("subid: hostward # containers\n", ""),
+        ("SUBID:hostward\n", ""),
+        ("subid:\thostward files\n", "subid: files\n"),
+        ("subid: files hostward\n", "subid: files\n"),
+        ("subid: sss # not hostward\n", "subid: sss # not hostward\n"),
+        ("# subid: hostward\n", "# subid: hostward\n"),
+    ] {
+        in_a_file(&format!("{ACCOUNTS}{before}hosts: files\n"), |file| {
+            assert_eq!(edit("add", file), UNCHANGED, "{before}");
+            assert_eq!(edit("remove", file), CHANGED, "{before}");
+            let restored = format!("{}{after}hosts: files\n", ACCOUNTS.replace(" hostward", ""));
+            assert_eq!(fs::read_to_string(file).expect("a file"), restored, "{before}");
+            assert_eq!(edit("remove", file), UNCHANGED, "{before}");
+        });
+    }
+}

@@ -10,7 +10,7 @@ pub(super) fn check_user(user: &User) -> Result<(), BuildError> {
         check_id(&user.name, *id)?;
     }
     for (field, text) in [("comment", &user.gecos), ("home", &user.home), ("shell", &user.shell)] {
-        if text.bytes().any(|byte| byte.is_ascii_control() || byte == b':') {
+        if any(text, |byte| byte.is_ascii_control() | (byte == b':')) {
             return Err(BuildError::Character { of: of(), field, text: text.clone() });
         }
         if text.len() > usize::from(u16::MAX) {
@@ -44,11 +44,15 @@ fn check_name(name: &str) -> Result<(), BuildError> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Err(BuildError::NameLength(name.into()));
     }
-    let bad = |byte: u8| !byte.is_ascii_graphic() || matches!(byte, b':' | b',' | b'/');
-    if name.bytes().any(bad) {
+    if any(name, |byte| !byte.is_ascii_graphic() | matches!(byte, b':' | b',' | b'/')) {
         return Err(BuildError::Character { of: name.into(), field: "name", text: name.into() });
     }
     Ok(())
+}
+
+/// Without stopping at the first: nearly always there is none, and so many bytes are looked at at once.
+fn any(text: &str, bad: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(false, |found, byte| found | bad(byte))
 }
 
 fn check_id(of: &str, id: u32) -> Result<(), BuildError> {

@@ -1,9 +1,10 @@
 //! Fills the four indexes: slots sorted by tag, each at its home or a little behind.
 
+use std::vec;
 use std::vec::Vec;
 
 use super::{BuildError, count};
-use crate::format::{EMPTY, HEADER, PROBE_LIMIT, PROLOGUE, SLOT, home, id_tag, name_tag};
+use crate::format::{EMPTY, HEADER, Name, PROBE_LIMIT, PROLOGUE, SLOT, home, id_tag};
 
 /// Where the four indexes are: user names, uids, group names, gids.
 pub(super) struct Tables {
@@ -65,12 +66,15 @@ impl Table {
     fn fill(self, slots: &mut [u8], seed: u64, keys: &Keys<'_>, records: &[u32]) -> Result<(), Unplaced> {
         let tagged = |(n, tag): (usize, u32)| u64::from(tag) << 32 | n as u64;
         let mut order: Vec<u64> = match keys {
-            Keys::Names(names) => {
-                names.iter().map(|name| name_tag(seed, name)).enumerate().map(tagged).collect()
-            }
+            Keys::Names(names) => names
+                .iter()
+                .map(|name| Name::new(name).map_or(0, |name| name.tag(seed)))
+                .enumerate()
+                .map(tagged)
+                .collect(),
             Keys::Ids(ids) => ids.iter().map(|id| id_tag(seed, *id)).enumerate().map(tagged).collect(),
         };
-        order.sort_unstable();
+        sort_by_tag(&mut order);
         if let Keys::Names(names) = keys {
             same_name(&order, names)?;
         }
@@ -88,6 +92,26 @@ impl Table {
             next = slot + 1;
         }
         Ok(())
+    }
+}
+
+/// Sorts by the upper half, byte by byte from the lowest. Equal tags stay as they are, in the order of their numbers.
+fn sort_by_tag(order: &mut Vec<u64>) {
+    let mut sorted = vec![0; order.len()];
+    for shift in [32, 40, 48, 56] {
+        let byte = |key: u64| (key >> shift) as u8 as usize;
+        let mut next = [0; 256];
+        order.iter().for_each(|key| next[byte(*key)] += 1);
+        let mut at = 0;
+        for next in &mut next {
+            at += std::mem::replace(next, at);
+        }
+        for key in &*order {
+            let next = &mut next[byte(*key)];
+            sorted[*next] = *key;
+            *next += 1;
+        }
+        std::mem::swap(order, &mut sorted);
     }
 }
 

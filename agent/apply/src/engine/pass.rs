@@ -21,6 +21,7 @@ use crate::finding::{chain, finding, host};
 use crate::inbox::Inbox;
 use crate::narrate::narrate;
 use crate::observe;
+use crate::processes::LocalIds;
 use crate::report;
 use crate::root::{DATABASE, LEDGER, RUN};
 use crate::state;
@@ -222,6 +223,7 @@ impl Engine {
             reload_was_due: facts.ledger.sshd_reload_due,
             probe_is_served: is_served(plan.probe.as_deref(), &facts),
             local_uids: &local_uids,
+            local_ids: &LocalIds::new(&local_uids, &facts.subordinate_ids),
         };
         // A ledger of a large project is large: it is moved, and compared by the part that steps change.
         let mut ledger = std::mem::take(&mut plan.ledger_before);

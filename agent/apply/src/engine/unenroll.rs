@@ -13,6 +13,7 @@ use crate::durable::{self, WriteError};
 use crate::effect::{self, Setting};
 use crate::finding::host;
 use crate::narrate::narrate;
+use crate::processes::LocalIds;
 use crate::report;
 use crate::root::{HOME_RETRIES, LEDGER, PRIVATE, REPORT, SSH, STATUS, TAKEN_TOKEN, UNTOLD};
 use crate::store::Store;
@@ -41,6 +42,7 @@ impl Engine {
             reload_was_due: facts.ledger.sshd_reload_due,
             probe_is_served: matches!(facts.database, DatabaseFact::Present(_)),
             local_uids: &local_uids,
+            local_ids: &LocalIds::new(&local_uids, &facts.subordinate_ids),
         };
         let mut ledger = std::mem::take(&mut plan.ledger_before);
         let executed = effect::execute(&setting, &plan, &mut ledger);

@@ -28,7 +28,7 @@ const fn may(path: &'static str, owner: &'static str, group: &'static str, mode:
     Expected { path, owner, group, mode, optional: true }
 }
 
-const EXPECTED: [Expected; 19] = [
+const EXPECTED: [Expected; 20] = [
     must("/etc/hostward", "root", "root", 0o755),
     must("/var/lib/hostward", "root", "root", 0o755),
     must("/run/hostward", "root", "root", 0o755),
@@ -36,6 +36,7 @@ const EXPECTED: [Expected; 19] = [
     must("/var/log/hostward", "hostward", "adm", 0o2750),
     must("/run/hostward/apply.sock", "root", "hostward", 0o660),
     must("/run/hostward/agent.sock", "root", "root", 0o600),
+    must("/run/hostward/ssh-agent.sock", "root", "root", 0o666),
     may("/var/lib/misc/hostward.db", "root", "root", 0o644),
     may("/var/lib/hostward/trust.json", "root", "root", 0o600),
     may("/var/lib/hostward/private", "root", "root", 0o700),
@@ -137,6 +138,7 @@ fn remake(path: &str) -> String {
     // systemd makes sockets, and refuses to start one whose service runs.
     let units = match path {
         "/run/hostward/agent.sock" => "hostward.socket hostward.service",
+        "/run/hostward/ssh-agent.sock" => "hostward-ssh-agent.socket hostward.service",
         "/run/hostward/apply.sock" => "hostward-apply.socket hostward-apply.service",
         "/etc/hostward" | "/var/lib/hostward" | "/run/hostward" | "/var/lib/hostward-agent" => {
             return "run `systemd-tmpfiles --create hostward.conf`".into();
@@ -148,7 +150,7 @@ fn remake(path: &str) -> String {
         _ => return "run `hostward apply`".into(),
     };
     let socket = units.split(' ').next().unwrap_or(units);
-    let start = if socket == "hostward.socket" { units } else { socket };
+    let start = if units.ends_with(" hostward.service") { units } else { socket };
     format!("run `systemctl stop {units}`, then `systemctl start {start}`")
 }
 

@@ -45,9 +45,8 @@ pub fn checks(served: &Result<Vec<String>, String>, host: Option<&HostStatus>) -
 /// the operator to switch on.
 fn subordinate_ids(text: &str, given: bool) -> Check {
     const NAME: &str = "subid";
-    let line = text
-        .lines()
-        .find_map(|line| Some(line.get(..6)?.eq_ignore_ascii_case("subid:").then(|| &line[6..])?));
+    let line =
+        text.lines().find_map(|line| line.get(..6)?.eq_ignore_ascii_case("subid:").then(|| &line[6..]));
     let first = line.and_then(|services| services.split_whitespace().next());
     match (first, given) {
         (Some("hostward"), _) => Check::good(NAME, "shadow asks libsubid_hostward.so for subordinate ids"),

@@ -46,9 +46,18 @@ const SSHD: (&str, &str) = ("/etc/ssh/sshd_config.d/10-hostward.conf", "how sshd
 const APPLY_SOCKET: (&str, &str) = ("/run/hostward/apply.sock", "where root's process is asked");
 const AGENT_SOCKET: (&str, &str) = ("/run/hostward/agent.sock", "where the agent is asked");
 
+const SSH_AGENT_SOCKET: (&str, &str) = (
+    "/run/hostward/ssh-agent.sock",
+    "the SSH agent; HOSTWARD_SSH_AGENT names it where a container has it elsewhere",
+);
+const KNOWN_HOSTS: (&str, &str) =
+    ("/var/lib/hostward/ssh/known_hosts", "the project's host CAs, as ssh reads them");
+const CLIENT_CONFIG: (&str, &str) =
+    ("/etc/ssh/ssh_config.d/50-hostward.conf", "has ssh use all this by itself for accounts that are bound");
+
 const USUAL: &[u8] = &[0, exit::ATTENTION, exit::USAGE, exit::CANNOT_ASK];
 
-const PAGES: [Page; 11] = [
+const PAGES: [Page; 15] = [
     Page {
         command: "",
         exits: &[0, exit::ATTENTION, exit::USAGE, exit::CANNOT_ASK, exit::OWN_SESSION],
@@ -65,6 +74,7 @@ const PAGES: [Page; 11] = [
             SSHD,
             APPLY_SOCKET,
             AGENT_SOCKET,
+            SSH_AGENT_SOCKET,
         ],
         examples: &[
             ("hostward enroll token.txt", "Enroll this host with the token in a file:"),
@@ -165,6 +175,48 @@ const PAGES: [Page; 11] = [
             ("hostward unenroll", "Leave the project, after a question:"),
             ("hostward unenroll --yes", "The same from a script:"),
             ("hostward unenroll --local --yes", "Leave although the backend is gone for good:"),
+        ],
+    },
+    Page {
+        command: "ssh",
+        exits: USUAL,
+        files: &[SSH_AGENT_SOCKET, KNOWN_HOSTS],
+        examples: &[
+            ("hostward ssh web1", "Get a shell on a host; from then on the exit status is that of ssh(1):"),
+            ("hostward ssh web1 sudo systemctl restart nginx", "Run a command there:"),
+        ],
+    },
+    Page {
+        command: "proxycommand",
+        exits: USUAL,
+        files: &[SSH_AGENT_SOCKET, KNOWN_HOSTS, CLIENT_CONFIG],
+        examples: &[
+            (
+                "hostward proxycommand --config",
+                "Print what goes into ~/.ssh/config of a container's account:",
+            ),
+            ("hostward proxycommand web1", "What ssh runs then:"),
+        ],
+    },
+    Page {
+        command: "resolve",
+        exits: USUAL,
+        files: &[SSH_AGENT_SOCKET, CLIENT_CONFIG],
+        examples: &[
+            ("hostward resolve web1", "See where a host is, and which bastions lead there:"),
+            ("hostward resolve -q web1", "Only ask whether hostward knows it, as ssh does:"),
+        ],
+    },
+    Page {
+        command: "config",
+        exits: &[0, exit::USAGE],
+        files: &[],
+        examples: &[
+            ("hostward config service_auth.enable", "See whether ssh of this account uses its service user:"),
+            (
+                "hostward config service_auth.enable false",
+                "Have this account use ssh as if hostward were not there:",
+            ),
         ],
     },
     Page {

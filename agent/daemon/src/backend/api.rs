@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use hostward_protocol::api::{
     EnrollRequest, EnrollResponse, HostCertificates, HostCertificatesRequest, HostInfo, IDEMPOTENCY_KEY,
-    Proof,
+    Proof, ServiceCertificate, ServiceCertificateRequest, Targets,
 };
 use hostward_protocol::problem::Code;
 use hostward_protocol::report::Report;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::client::{Answer, Exchange, Http, date};
@@ -84,13 +85,7 @@ impl Api {
                 idempotency_key: Some(&with.pending.idempotency_key),
             })
             .await?;
-        serde_json::from_slice(&answer.body).map_err(|error| Fault::NotApi {
-            url: url.to_string(),
-            message: match error.classify() {
-                serde_json::error::Category::Data => "JSON, but no answer to an enrollment".into(),
-                _ => format!("not JSON ({})", content_type(&answer)),
-            },
-        })
+        parsed(&url, &answer, "an enrollment")
     }
 
     /// Tells what the host says of itself now.
@@ -111,6 +106,28 @@ impl Api {
         self.as_host(identity, Method::POST, path, Some(body), Some(idempotency_key)).await.map(drop)
     }
 
+    /// A certificate for the user that a local account stands for.
+    pub async fn service_certificate(
+        &self,
+        identity: &Identity,
+        request: &ServiceCertificateRequest,
+        idempotency_key: &str,
+    ) -> Result<ServiceCertificate, Fault> {
+        let body = json(request)?;
+        let url = host_url(identity, "v1/ssh/service-certificates")?;
+        let answer =
+            self.as_host_at(identity, Method::POST, url.clone(), Some(body), Some(idempotency_key)).await?;
+        parsed(&url, &answer, "a request for a certificate")
+    }
+
+    /// The hosts called `name` that the user bound to `uid` may enter.
+    pub async fn targets(&self, identity: &Identity, name: &str, uid: u32) -> Result<Targets, Fault> {
+        let mut url = host_url(identity, "v1/hosts")?;
+        url.query_pairs_mut().append_pair("name", name).append_pair("uid", &uid.to_string());
+        let answer = self.as_host_at(identity, Method::GET, url.clone(), None, None).await?;
+        parsed(&url, &answer, "a question for a host")
+    }
+
     /// Certificates for the host's own keys.
     pub async fn host_certificates(
         &self,
@@ -119,12 +136,10 @@ impl Api {
         idempotency_key: &str,
     ) -> Result<HostCertificates, Fault> {
         let body = json(&HostCertificatesRequest { keys })?;
-        let path = "v1/ssh/host-certificates";
-        let answer = self.as_host(identity, Method::POST, path, Some(body), Some(idempotency_key)).await?;
-        serde_json::from_slice(&answer.body).map_err(|_| Fault::NotApi {
-            url: format!("{}/{path}", identity.enrollment.url),
-            message: "no answer to a request for certificates".into(),
-        })
+        let url = host_url(identity, "v1/ssh/host-certificates")?;
+        let answer =
+            self.as_host_at(identity, Method::POST, url.clone(), Some(body), Some(idempotency_key)).await?;
+        parsed(&url, &answer, "a request for certificates")
     }
 
     /// Tells that the host leaves.
@@ -144,15 +159,23 @@ impl Api {
         body: Option<Zeroizing<Vec<u8>>>,
         idempotency_key: Option<&str>,
     ) -> Result<Answer, Fault> {
-        let base = base_url(&identity.enrollment.url).map_err(|error| Fault::NotApi {
-            url: identity.enrollment.url.clone(),
-            message: error.to_string(),
-        })?;
+        let url = host_url(identity, path)?;
+        self.as_host_at(identity, method, url, body, idempotency_key).await
+    }
+
+    async fn as_host_at(
+        &self,
+        identity: &Identity,
+        method: Method,
+        url: Url,
+        body: Option<Zeroizing<Vec<u8>>>,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answer, Fault> {
         self.call(Call {
             key: &identity.key,
             issuer: identity.enrollment.host_id.clone(),
             method,
-            url: join(&base, path)?,
+            url,
             body,
             idempotency_key,
         })
@@ -249,6 +272,25 @@ fn idempotency() -> HeaderName {
 
 fn join(base: &Url, path: &str) -> Result<Url, Fault> {
     base.join(path).map_err(|error| Fault::NotApi { url: base.to_string(), message: error.to_string() })
+}
+
+fn host_url(identity: &Identity, path: &str) -> Result<Url, Fault> {
+    let base = base_url(&identity.enrollment.url).map_err(|error| Fault::NotApi {
+        url: identity.enrollment.url.clone(),
+        message: error.to_string(),
+    })?;
+    join(&base, path)
+}
+
+/// What `answer` says, which is one to `question`.
+fn parsed<T: DeserializeOwned>(url: &Url, answer: &Answer, question: &str) -> Result<T, Fault> {
+    serde_json::from_slice(&answer.body).map_err(|error| Fault::NotApi {
+        url: url.to_string(),
+        message: match error.classify() {
+            serde_json::error::Category::Data => format!("JSON, but no answer to {question}"),
+            _ => format!("not JSON ({})", content_type(answer)),
+        },
+    })
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Zeroizing<Vec<u8>>, Fault> {

@@ -50,6 +50,7 @@ impl Agent {
         self.telling = false;
         self.follower = None;
         self.reporting = None;
+        self.desk.set_issuer(None);
         self.certificates = None;
     }
 

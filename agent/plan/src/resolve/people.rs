@@ -70,10 +70,11 @@ struct Shared<'a> {
     uids: HashSet<u64>,
     ids: HashSet<&'a str>,
     principals: HashSet<&'a str>,
+    subids: SubidRules<'a>,
 }
 
 impl<'a> Shared<'a> {
-    fn among(documents: &[&'a document::User]) -> Self {
+    fn among(documents: &[&'a document::User], groups: &'a Groups<'_>, host: &'a Host<'_>) -> Self {
         // A principal that one user lists twice is still theirs alone.
         let own = |user: &&'a document::User| {
             let mut own: Vec<&'a str> = user.principals.iter().map(String::as_str).collect();
@@ -94,6 +95,7 @@ impl<'a> Shared<'a> {
             uids: duplicates(documents.iter().map(|user| user.uid)),
             ids: duplicates(documents.iter().map(|user| user.id.as_str())),
             principals: duplicates(principals.iter().copied()),
+            subids: SubidRules::new(documents, groups, host),
         }
     }
 }
@@ -115,8 +117,7 @@ impl<'a> People<'a> {
                 Entry::Malformed { label, at } => findings.refuse(malformed("user", label, *at)),
             }
         }
-        let shared = Shared::among(&documents);
-        let rules = SubidRules::new(&documents, groups, host);
+        let shared = Shared::among(&documents, groups, host);
         let members = Members::of(groups, &documents);
         let until = login_until(grants, &members, &documents, &shared.ids);
         let now = horizon.now();
@@ -134,7 +135,7 @@ impl<'a> People<'a> {
                 Some(until) => {
                     horizon.note(document.expires);
                     people.primary_gids.insert(document.gid);
-                    match judge(document, until, settings, groups, &shared, &rules, host, findings) {
+                    match judge(document, until, settings, groups, &shared, host, findings) {
                         Ok(person) => {
                             people.admitted.push(person);
                             Standing::Admitted(people.admitted.len() - 1)
@@ -303,7 +304,6 @@ fn judge<'a>(
     settings: &'a Settings,
     groups: &Groups<'_>,
     shared: &Shared<'_>,
-    rules: &SubidRules<'_>,
     host: &Host<'_>,
     findings: &mut Findings,
 ) -> Result<Person<'a>, Vec<Refusal>> {
@@ -353,7 +353,7 @@ fn judge<'a>(
             home,
             shell,
             principals: principals(document, shared, findings),
-            subids: subids(document, rules, findings),
+            subids: subids(document, &shared.subids, findings),
             valid_until: earlier(until, expiry(document)),
         }),
         _ => Err(refusals),

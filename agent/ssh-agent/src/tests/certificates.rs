@@ -1,5 +1,6 @@
 //! Certificates of ssh-keygen, good and bad.
 
+use crate::certificate::{Certificate, Purpose};
 use crate::tests::world::{NEW_YEAR, key, text};
 use crate::{CertificateError, Expected, Identity, Keys, ServiceKey, UnixTime};
 
@@ -94,4 +95,23 @@ fn a_certificate_of_another_key_is_refused() {
     assert!(other.public_line().unwrap().starts_with("ssh-ed25519 AAAA"));
     let error = other.certified(text!("user-cert-good.pub"), &expected).unwrap_err();
     assert_eq!(error, CertificateError::Key);
+}
+
+#[test]
+fn a_certificate_may_be_valid_for_ever() {
+    let line = text!("host-cert-for-ever.pub");
+    let certificate = Certificate::of_line(line).unwrap();
+    assert!(line.starts_with(&format!("{} ", certificate.line())));
+    assert_eq!((certificate.valid_after, certificate.valid_before), (0, u64::MAX));
+    assert_eq!(certificate.principals, ["h1"]);
+    let cas = Keys::of_lines(text!("host_ca.pub"));
+    assert_eq!(certificate.check_host(&cas, NEW_YEAR), Ok(()));
+    assert_eq!(certificate.check(Purpose::User, &cas, NEW_YEAR), Err(CertificateError::Type("user")));
+    // Each bit of it counts.
+    for at in 0..certificate.bytes().len() {
+        let mut blob = certificate.bytes().to_vec();
+        blob[at] ^= 1;
+        let checked = Certificate::read(&blob).and_then(|read| read.check_host(&cas, NEW_YEAR));
+        assert!(checked.is_err(), "{at}");
+    }
 }

@@ -80,3 +80,14 @@ fn a_user_certificate_is_no_hosts() {
     let error = Session::default().bind(&bind, &user_ca, now()).unwrap_err();
     assert_eq!(error, BindError::HostKey(CertificateError::Type("host")));
 }
+
+#[test]
+fn a_host_whose_key_is_revoked_is_none_of_the_projects() {
+    let message = bind(KINDS[0]);
+    let key = crate::Certificate::read(message.host_key).unwrap().key;
+    let line = ssh_key::PublicKey::from(key).to_openssh().unwrap();
+    let authority = crate::tests::world::text!("host_ca.pub");
+    let cas = Keys::of_known_hosts(&format!("@cert-authority * {authority}@revoked * {line}\n"));
+    let error = Session::default().bind(&message, &cas, now()).unwrap_err();
+    assert_eq!(error, BindError::HostKey(CertificateError::Revoked));
+}

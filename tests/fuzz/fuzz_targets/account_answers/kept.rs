@@ -8,39 +8,55 @@ use hostward_accounts::{Database, body};
 use crate::status::Outcome;
 
 thread_local! {
-    static IN_FORCE: Cell<Option<Database<'static>>> = const { Cell::new(None) };
+    static IN_FORCE: Cell<Option<Mapped>> = const { Cell::new(None) };
+    static SERVED: Cell<u32> = const { Cell::new(0) };
 }
 
-pub(crate) struct Reader(Database<'static>);
+#[derive(Clone, Copy)]
+pub(crate) struct Mapped {
+    database: Database<'static>,
+    number: u32,
+}
 
-impl Reader {
+impl Mapped {
     pub(crate) fn database(&self) -> &Database<'_> {
+        &self.database
+    }
+
+    pub(crate) fn number(&self) -> Option<u32> {
+        Some(self.number)
+    }
+}
+
+pub(crate) struct One(Mapped);
+
+impl One {
+    pub(crate) fn enter() -> Option<Self> {
+        IN_FORCE.get().map(One)
+    }
+
+    pub(crate) fn mapped(&self) -> &Mapped {
         &self.0
     }
+
+    pub(crate) fn leave(self) {}
 }
 
-/// Never made.
-pub(crate) enum Access {}
-
-impl Access {
-    pub(crate) fn database(&self) -> &Database<'_> {
-        match *self {}
-    }
-}
-
-pub(crate) fn in_force() -> Option<Reader> {
-    IN_FORCE.get().map(Reader)
-}
-
-pub(crate) fn refresh() -> Result<Access, Outcome> {
-    Err(Outcome::CORRUPT)
+/// Where no database is in force.
+pub(crate) fn by_the_long_way(_: impl FnOnce(&Mapped) -> Outcome) -> Outcome {
+    Outcome::CORRUPT
 }
 
 /// Has `file` in force while `ask` runs.
 pub(crate) fn serve(file: &[u8], ask: impl FnOnce()) {
+    let number = SERVED.get().wrapping_add(1).max(1);
+    SERVED.set(number);
     let database = body(file).and_then(|body| Database::new(body).ok());
-    // SAFETY: taken out again before `file` can go.
-    IN_FORCE.set(database.map(|database| unsafe { transmute::<Database<'_>, Database<'static>>(database) }));
+    let mapped = |database| {
+        // SAFETY: taken out again before `file` can go.
+        Mapped { database: unsafe { transmute::<Database<'_>, Database<'static>>(database) }, number }
+    };
+    IN_FORCE.set(database.map(mapped));
     ask();
     IN_FORCE.set(None);
 }

@@ -160,31 +160,42 @@ impl<'a> Page<'a> {
     }
 
     fn group_head(&self, at: usize) -> Option<(u32, Vec<u8>)> {
+        let (gid, name, _, _) = self.group_parts(at)?;
+        Some((gid, name.to_vec()))
+    }
+
+    /// Gid, name, names of the members and where they start.
+    fn group_parts(&self, at: usize) -> Option<(u32, &'a [u8], &'a [u8], Vec<u16>)> {
         let record = self.section(128, at)?;
         let head = |at, size| Page { body: record }.number(at, size).map(|n| n as usize);
         let (members, names, name) = (head(4, 4)?, head(8, 4)?, head(12, 1)?);
-        record.get(..16 + name + 3 + names + members)?;
-        let after = record.get(16 + name..16 + name + 3)?;
-        let sound = (1..=32).contains(&name) && after == b"\0*\0";
-        sound.then(|| (head(0, 4).unwrap_or_default() as u32, record[16..16 + name].to_vec()))
+        let starts = record.get(16..16 + members * 2)?;
+        let strings = record.get(16 + (members * 2).next_multiple_of(8)..)?.get(..name + 3 + names)?;
+        let sound = (1..=32).contains(&name)
+            && strings.get(name..name + 3)? == b"\0*\0"
+            && strings.last() == Some(&0);
+        let starts = starts.chunks(2).map(|start| u16::from_le_bytes(start.try_into().expect("two"))).collect();
+        sound.then(|| (head(0, 4).unwrap_or_default() as u32, &strings[..name], &strings[name + 3..], starts))
     }
 
     fn group_at(&self, at: usize) -> Option<Group> {
-        let (gid, name) = self.group_head(at)?;
-        let record = self.section(128, at)?;
-        let head = |at| Page { body: record }.number(at, 4).map(|n| n as usize);
-        let (count, names_len) = (head(4)?, head(8)?);
-        let mut names = record.get(16 + name.len() + 3..)?.get(..names_len)?;
-        let lens = record.get(16 + name.len() + 3 + names_len..)?.get(..count)?;
-        let mut members = Vec::new();
-        for len in lens.iter().map(|len| usize::from(*len)) {
-            if !(1..=32).contains(&len) || *names.get(len)? != 0 {
+        let (gid, name, names, starts) = self.group_parts(at)?;
+        let (mut members, mut at) = (Vec::new(), 0);
+        for (n, start) in starts.iter().enumerate() {
+            if *start != (name.len() + 3 + at) as u16 {
                 return None;
             }
-            members.push(names[..len].to_vec());
-            names = &names[len + 1..];
+            let with_nul = match starts.get(n + 1) {
+                Some(next) => usize::from(next.wrapping_sub(*start)),
+                None => names.len() - at,
+            };
+            if !(2..=33).contains(&with_nul) || *names.get(at + with_nul - 1)? != 0 {
+                return None;
+            }
+            members.push(names[at..at + with_nul - 1].to_vec());
+            at += with_nul;
         }
-        names.is_empty().then_some(Group { gid, name, members })
+        (at == names.len()).then_some(Group { gid, name: name.to_vec(), members })
     }
 
     /// From `at` to the end of the section that a descriptor tells of.

@@ -14,7 +14,7 @@ on_each_release!(
 );
 
 /// Everything of hostward that can be stopped.
-const UNITS: &str = "hostward.service hostward.socket hostward-apply.service hostward-apply.socket \
+const UNITS: &str = "hostward.service hostward.socket hostward-ssh-agent.socket hostward-apply.service hostward-apply.socket \
                      hostward-drift.timer hostward-drift.service";
 
 #[track_caller]
@@ -128,7 +128,7 @@ fn every_program_sees_managed_people_with_services_stopped_too(release: Release)
     // A boot without them is no different.
     drop(session);
     fixture.host.must(
-        "systemctl disable hostward.service hostward.socket hostward-apply.socket hostward-drift.timer",
+        "systemctl disable hostward.service hostward.socket hostward-ssh-agent.socket hostward-apply.socket hostward-drift.timer",
     );
     fixture.host.reboot().expect("a reboot");
     assert_eq!(fixture.host.run("pgrep -l hostward").stdout, "");

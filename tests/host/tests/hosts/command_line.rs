@@ -70,7 +70,7 @@ fn every_command_answers_people_and_programs(release: Release) {
         assert!(output.stderr.contains("Usage"), "{output}");
     }
     // The agent first: it might be asking for a report, and would say that it did not get it.
-    host.must("systemctl stop hostward.socket hostward.service");
+    host.must("systemctl stop hostward.socket hostward-ssh-agent.socket hostward.service");
     host.must("systemctl stop hostward-apply.socket hostward-apply.service");
     for (arguments, unit) in [("apply", "hostward-apply.socket"), ("sync", "hostward.socket")] {
         let output = fixture.hostward(arguments);
@@ -80,13 +80,14 @@ fn every_command_answers_people_and_programs(release: Release) {
     let known = fixture.hostward("status");
     assert!(known.stdout.contains("2 can log in"), "what is known is known without the services: {known}");
     assert_eq!(known.status, 1, "{known}");
-    for unit in ["hostward.service", "hostward.socket", "hostward-apply.socket"] {
+    for unit in ["hostward.service", "hostward.socket", "hostward-ssh-agent.socket", "hostward-apply.socket"]
+    {
         let line = known.stdout.lines().find(|line| line.starts_with("stopped:") && line.contains(unit));
         assert!(line.is_some_and(|line| line.contains("systemctl enable --now")), "{unit}: {known}");
     }
     assert!(!known.stdout.contains("hostward-drift.timer"), "{known}");
     let json = fixture.json("status");
-    assert_eq!(json["stopped"].as_array().map(Vec::len), Some(3), "{json:#}");
+    assert_eq!(json["stopped"].as_array().map(Vec::len), Some(4), "{json:#}");
 }
 
 /// Every kind of trouble that doctor looks for, made, found with its mend, and gone again.

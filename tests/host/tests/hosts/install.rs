@@ -20,6 +20,7 @@ const ALWAYS: &[(&str, &str)] = &[
     ("/etc/ssh/ssh_config.d/50-hostward.conf", "regular file 644 root:root"),
     ("/run/hostward", "directory 755 root:root"),
     ("/run/hostward/agent.sock", "socket 600 root:root"),
+    ("/run/hostward/ssh-agent.sock", "socket 666 root:root"),
     ("/run/hostward/apply.sock", "socket 660 root:hostward"),
     ("/usr/bin/hostward", "regular file 755 root:root"),
     ("/usr/lib/hostward", "directory 755 root:root"),
@@ -29,6 +30,7 @@ const ALWAYS: &[(&str, &str)] = &[
     ("/usr/lib/x86_64-linux-gnu/libnss_hostward.so.2", "regular file 644 root:root"),
     ("/usr/lib/x86_64-linux-gnu/libsubid_hostward.so", "regular file 644 root:root"),
     ("/var/lib/hostward", "directory 755 root:root"),
+    ("/var/lib/hostward/ssh", "directory 755 root:root"),
     ("/var/lib/hostward-agent", "directory 700 hostward:hostward"),
     ("/var/lib/misc", "directory 755 root:root"),
     ("/var/log/hostward", "directory 2750 hostward:adm"),
@@ -41,15 +43,16 @@ const ENROLLED: &[(&str, &str)] = &[
     ("/var/lib/hostward/private", "directory 700 root:root"),
     ("/var/lib/hostward/report.json", "regular file 600 root:root"),
     ("/var/lib/hostward/ssh", "directory 755 root:root"),
-    ("/var/lib/hostward/ssh/host-ed25519-cert.pub", "regular file 644 root:root"),
     ("/var/log/hostward/events.jsonl", "regular file 640 hostward:adm"),
+    ("/var/lib/hostward/ssh/host-ed25519-cert.pub", "regular file 644 root:root"),
     ("/var/lib/hostward/ssh/revoked.krl", "regular file 644 root:root"),
     ("/var/lib/hostward/ssh/user_ca.pub", "regular file 644 root:root"),
     ("/var/lib/hostward/status.json", "regular file 644 root:root"),
     ("/var/lib/misc/hostward.db", "regular file 644 root:root"),
 ];
 
-const UNITS: &str = "hostward.service hostward.socket hostward-apply.socket hostward-drift.timer";
+const UNITS: &str =
+    "hostward.service hostward.socket hostward-ssh-agent.socket hostward-apply.socket hostward-drift.timer";
 
 /// Units but for those that come and go with sessions and devices.
 const UNITS_THAT_STAY: &str = "systemctl list-units --all --no-legend --plain | awk '{print $1}' | \
@@ -73,8 +76,8 @@ fn assert_modes(host: &Host, when: &str, expected: &[(&str, &str)]) {
 
 #[track_caller]
 fn assert_running(host: &Host) {
-    assert_eq!(host.ok(&format!("systemctl is-enabled {UNITS}")), "enabled\n".repeat(4));
-    assert_eq!(host.ok(&format!("systemctl is-active {UNITS}")), "active\n".repeat(4));
+    assert_eq!(host.ok(&format!("systemctl is-enabled {UNITS}")), "enabled\n".repeat(5));
+    assert_eq!(host.ok(&format!("systemctl is-active {UNITS}")), "active\n".repeat(5));
     let failed = host.ok("systemctl --failed --no-legend --plain");
     assert_eq!(failed, "");
 }
@@ -93,7 +96,7 @@ fn owners_and_modes_stay_whatever_is_done_to_the_services(release: Release) {
     assert_modes(host, "after a restart of the agent", &all);
     host.must("systemctl stop hostward hostward-apply.service");
     assert_modes(host, "with the services stopped", &all);
-    host.must("systemctl restart hostward-apply.socket hostward.socket; systemctl start hostward hostward-apply.service");
+    host.must("systemctl restart hostward-apply.socket hostward.socket hostward-ssh-agent.socket; systemctl start hostward hostward-apply.service");
     assert_modes(host, "after a restart of everything", &all);
     host.reboot().expect("a reboot");
     assert_modes(host, "after a boot", &all);

@@ -13,6 +13,7 @@ mod install;
 mod leaving;
 mod policy;
 mod privileges;
+mod services;
 mod sshd;
 mod subordinate_ids;
 mod sudo;

@@ -98,7 +98,8 @@ fn leaver(release: Release) {
     let others = "systemd-run --quiet --unit others setpriv --reuid 600101000 --regid 600101000 --clear-groups sleep 77002";
     host.must(others);
     host.wait_until_ok(SOON, "pgrep -f '^sleep 77001' && pgrep -f '^sleep 77002'");
-    fixture.change_team(|team| edited(team, "members = [\"alice\", \"bob\"]", "members = [\"bob\"]"));
+    let suspended = "gecos = \"Alice Adams\"\nstatus = \"suspended\"";
+    fixture.change_team(|team| edited(team, "gecos = \"Alice Adams\"", suspended));
     host.wait_until_ok(SOON, "! pgrep -f '^sleep 77001'");
     host.must("pgrep -f '^sleep 77002'");
     // The ids stay hers.

@@ -175,7 +175,7 @@ fn outage(story: &mut Story<'_>, backend: &mut Backend<'_>, host: &Host) -> Resu
         Success,
         "ssh -F ssh_config -i alice alice@web1 'id -un; sudo -n service cron restart && echo allowed'",
     )?;
-    story.on(host, Success, "systemctl stop hostward-drift.timer hostward.service hostward.socket hostward-apply.socket hostward-apply.service && ! pgrep -l hostward")?;
+    story.on(host, Success, "systemctl stop hostward-drift.timer hostward.service hostward.socket hostward-ssh-agent.socket hostward-apply.socket hostward-apply.service && ! pgrep -l hostward")?;
     story.on_laptop(
         Success,
         "ssh -F ssh_config -i alice alice@web1 'id -un; sudo -n service cron restart && echo allowed'",
@@ -183,7 +183,7 @@ fn outage(story: &mut Story<'_>, backend: &mut Backend<'_>, host: &Host) -> Resu
     story.on(
         host,
         Success,
-        "systemctl start hostward-apply.socket hostward.socket hostward.service hostward-drift.timer",
+        "systemctl start hostward-apply.socket hostward.socket hostward-ssh-agent.socket hostward.service hostward-drift.timer",
     )?;
     backend.start();
     story.say("the backend is started again");

@@ -1,0 +1,187 @@
+//! Measures account lookups through glibc, for our NSS module and others, side by side, and prints tables. Judges nothing.
+//!
+//! Two marks make the figures of a busy machine comparable: the *floor* is what glibc takes to ask a module that answers
+//! with constants, the *limit* what it takes to find a record in a mapped table and copy it out, without glibc. Our module
+//! does both, and what it checks comes on top.
+
+mod cases;
+mod people;
+mod rows;
+mod table;
+mod worker;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use hostward_accounts::build;
+
+use people::People;
+use rows::{ROWS, measure, median};
+use worker::{Case, Setting, compile};
+
+/// Measures account lookups through glibc; needs root, a C compiler and the NSS module (`make bench-nss`).
+#[derive(Debug, Parser)]
+#[command(name = "hostward-bench-nss", version)]
+struct Arguments {
+    /// The module
+    #[arg(long, default_value = "target/nss/libnss_hostward.so")]
+    module: PathBuf,
+    /// Where data and programs are put
+    #[arg(long, default_value = "target/bench-nss")]
+    directory: PathBuf,
+    /// Numbers of users
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000, 1_000_000])]
+    users: Vec<usize>,
+    /// How often each case is asked in turn
+    #[arg(long, default_value_t = 41)]
+    rounds: usize,
+    /// Only rows whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Only our module and the marks
+    #[arg(long)]
+    no_peers: bool,
+    /// How many processes are started for the figure of the first lookup
+    #[arg(long, default_value_t = 400)]
+    processes: usize,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let libraries = arguments.directory.join("lib");
+    fs::create_dir_all(&libraries)?;
+    let libraries = libraries.canonicalize()?;
+    fs::copy(&arguments.module, libraries.join("libnss_hostward.so.2"))
+        .with_context(|| format!("no module `{}`", arguments.module.display()))?;
+    compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("c"), &libraries)?;
+    for users in &arguments.users {
+        let data = arguments.directory.join(users.to_string());
+        fs::create_dir_all(data.join("misc"))?;
+        let mut setting = Setting {
+            program: libraries.join("lookups"),
+            libraries: libraries.clone(),
+            data: data.canonicalize()?,
+            buffer: 0,
+        };
+        size(&arguments, *users, &mut setting)?;
+    }
+    Ok(())
+}
+
+fn size(arguments: &Arguments, users: usize, setting: &mut Setting) -> Result<()> {
+    let people = People::of(users);
+    let names: usize = people.users.iter().map(|user| user.name.len() + 1 + 8).sum();
+    setting.buffer = names + 4096;
+    println!("\n## {users} users, {} groups\n", people.groups.len());
+    write_database(&people, &setting.data)?;
+    fs::write(setting.data.join("table"), table::write(&people))?;
+    let (user_keys, group_keys) = people.keys();
+    fs::write(setting.data.join("users"), user_keys)?;
+    fs::write(setting.data.join("groups"), group_keys)?;
+    let (mut cases, without) = cases::prepare(&people, &setting.data)?;
+    let (counts, name) = ((users, people.groups.len()), people.users[users / 2].name.clone());
+    drop(people);
+    if arguments.no_peers {
+        cases.truncate(cases::SCALE.len());
+    }
+    lookups(arguments, setting, &cases, counts)?;
+    processes(arguments, setting, &cases, &name)?;
+    without.iter().for_each(|line| println!("- {line}"));
+    Ok(())
+}
+
+/// Builds it a few times, and says how long that took and how large it is.
+fn write_database(people: &People, data: &Path) -> Result<()> {
+    let (mut times, mut file) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        drop(std::mem::take(&mut file));
+        let start = on_a_processor()?;
+        file = build(&people.users, &people.groups, 1)?;
+        times.push(on_a_processor()? - start);
+    }
+    let path = data.join("misc/hostward.db");
+    fs::write(&path, &file)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+    let (text, groups) = (people.text_len(), group_records(&file)?);
+    println!("- built in {:.3} s of one processor (median of {})", median(times.clone()), times.len());
+    println!(
+        "- {} bytes: {groups} in group records, {text} of names, comments, homes, shells and principals, and {:.1} bytes a user beside them",
+        file.len(),
+        (file.len() - groups - text) as f64 / people.users.len() as f64
+    );
+    Ok(())
+}
+
+/// Seconds that this thread was running, whatever else the machine did meanwhile.
+fn on_a_processor() -> Result<f64> {
+    let said = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let ns: f64 = said.split_whitespace().next().context("no time")?.parse()?;
+    Ok(ns / 1e9)
+}
+
+/// The length of the section, as the header of the file says it (docs/account-database.md).
+fn group_records(file: &[u8]) -> Result<usize> {
+    let at = hostward_accounts::PROLOGUE + 136;
+    let field = file.get(at..at + 8).context("a header")?;
+    Ok(u64::from_le_bytes(field.try_into()?).try_into()?)
+}
+
+fn lookups(arguments: &Arguments, setting: &Setting, cases: &[Case], counts: (usize, usize)) -> Result<()> {
+    let mut workers = cases.iter().map(|case| setting.start(case)).collect::<Result<Vec<_>>>()?;
+    let names: Vec<&str> = cases.iter().map(|case| case.service).collect();
+    println!("\n| ns for one | {} | hostward / (null + limit) |", names.join(" | "));
+    println!("|---|{}---:|", "---:|".repeat(names.len()));
+    for row in ROWS.iter().filter(|row| row.operation.contains(&arguments.only)) {
+        let threads = if row.threads > 1 { format!(", {} threads", row.threads) } else { String::new() };
+        let (figures, ratio) = measure(*row, &mut workers, counts, arguments.rounds)?;
+        let figures: Vec<String> = figures.iter().map(|ns| shown(*ns)).collect();
+        println!("| {}{threads} | {} | {ratio:.2} |", row.operation, figures.join(" | "));
+    }
+    Ok(())
+}
+
+fn shown(ns: f64) -> String {
+    if ns.is_nan() {
+        return "wrong".into();
+    }
+    if ns < 1e6 { format!("{ns:.1}") } else { format!("{:.2} ms", ns / 1e6) }
+}
+
+/// What a process takes for its first lookup, in memory and in system calls.
+fn processes(arguments: &Arguments, setting: &Setting, cases: &[Case], name: &str) -> Result<()> {
+    let asked: Vec<&Case> = cases.iter().filter(|case| case.service != "limit").collect();
+    let mut first: Vec<Vec<f64>> = vec![Vec::new(); asked.len()];
+    for n in 0..arguments.processes {
+        for (case, times) in asked.iter().zip(&mut first) {
+            // A service that reads through lists is asked less often.
+            if n < 5 || times[0] < 5e6 {
+                times.push(setting.first(case, name)? / 1e3);
+            }
+        }
+    }
+    let floor = median(first[0].clone());
+    println!(
+        "\n| a process | first getpwnam_r, µs | over null, µs | memory of its own, KiB | of files, KiB | system calls of a warm getpwnam_r | getgrnam_r | initgroups |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+    for (case, times) in asked.into_iter().zip(first) {
+        let time = median(times);
+        let (own, files) = unless_a_peer_fails(case, setting.memory(case), (f64::NAN, f64::NAN))?;
+        let mut calls = Vec::new();
+        for operation in ["getpwnam_r", "getgrnam_r", "initgroups"] {
+            let figure = unless_a_peer_fails(case, setting.calls(case, operation), f64::NAN)?;
+            calls.push(format!("{figure:.2}"));
+        }
+        let calls = calls.join(" | ");
+        println!("| {} | {time:.1} | {:+.1} | {own} | {files} | {calls} |", case.service, time - floor);
+    }
+    Ok(())
+}
+
+/// A peer's own trouble is not ours.
+fn unless_a_peer_fails<T>(case: &Case, figure: Result<T>, none: T) -> Result<T> {
+    if figure.is_err() && !cases::SCALE.contains(&case.service) { Ok(none) } else { figure }
+}
