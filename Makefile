@@ -25,24 +25,32 @@ TOOLS := target/tools
 BUILT := target/$(TRIPLE)
 PYTHON := $(TOOLS)/python-zig$(ZIG)-zigbuild$(CARGO_ZIGBUILD)
 DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY)
+OCSF := $(TOOLS)/python-ocsf
 
 APT_PACKAGES := binutils build-essential ca-certificates cmake dpkg-dev e2fsprogs git iproute2 lintian mmdebstrap \
 	openssh-client openssh-server procps python3-venv shellcheck sudo systemd-container util-linux
+# What the step-ca of the tests is built from.
+STEP_CA_PACKAGES := golang-go golang-github-smallstep-certificates-dev
 PROGRAMS := hostward hostward-agent hostward-apply hostward-principals
+LIBRARIES := $(BUILT)/nss/libnss_hostward.so $(BUILT)/nss/libsubid_hostward.so
 MAINTAINER_SCRIPTS := $(addprefix packaging/debian/,preinst postinst prerm postrm)
 SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-glibc packaging/check-apply .ci/run \
 	tests/lab/src/lab/cleanup.sh tests/lab/src/host/start.sh tests/lab/src/image/build.sh tests/lab/src/image/finish.sh
 
-.PHONY: all fuzz sanitize demo lab lab-down test check bench package programs backend images setup apt clean-lab
+.PHONY: all ocsf fuzz sanitize demo lab lab-down test check bench package programs backend images setup apt apt-step-ca step-ca \
+	clean-lab
 
 all: package
 
 # --- tools -------------------------------------------------------------------------------------------------------
 
-setup: apt $(PYTHON)/done $(DENY)/done
+setup: apt $(PYTHON)/done $(DENY)/done $(OCSF)/done
 
-apt:
-	@missing=$$(for package in $(APT_PACKAGES); do \
+apt: PACKAGES = $(APT_PACKAGES)
+apt-step-ca: PACKAGES = $(STEP_CA_PACKAGES)
+apt-step-ca: apt
+apt apt-step-ca:
+	@missing=$$(for package in $(PACKAGES); do \
 	    dpkg-query --show --showformat='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || echo $$package; \
 	done); \
 	if [ -n "$$missing" ]; then \
@@ -67,22 +75,43 @@ $(DENY)/done:
 	fi
 	touch $@
 
+# The schema of events, and programs that hold events against it.
+ocsf: $(OCSF)/done
+
+$(OCSF)/done: agent/events/tests/ocsf/requirements.txt | apt
+	rm -rf $(OCSF)
+	python3 -m venv $(OCSF)
+	$(OCSF)/bin/pip install --quiet --no-deps --requirement $<
+	touch $@
+
 # --- building ----------------------------------------------------------------------------------------------------
 
 programs: apt $(PYTHON)/done
 	PATH="$$PWD/$(PYTHON)/bin:$$PATH" cargo zigbuild --locked --release --target $(TRIPLE).$(GLIBC) \
 	    $(PROGRAMS:%=--package %)
 	PATH="$$PWD/$(PYTHON)/bin:$$PATH" cargo zigbuild --locked --profile nss --target $(TRIPLE).$(GLIBC) \
-	    --package nss-hostward
-	sh nss-module/check-library.sh $(BUILT)/nss/libnss_hostward.so
-	packaging/check-glibc $(GLIBC) $(PROGRAMS:%=$(BUILT)/release/%) $(BUILT)/nss/libnss_hostward.so
+	    --package nss-hostward --package subid-hostward
+	for library in $(LIBRARIES); do sh nss-module/check-library.sh $$library || exit; done
+	packaging/check-glibc $(GLIBC) $(PROGRAMS:%=$(BUILT)/release/%) $(LIBRARIES)
 	packaging/check-apply $(BUILT)/release/hostward-apply
 
 package: programs
-	packaging/build-deb $(BUILT)/release $(BUILT)/nss/libnss_hostward.so target/package
+	packaging/build-deb $(BUILT)/release $(BUILT)/nss target/package
 
 backend: apt
 	cargo build --locked --package hostward-mock-backend
+
+# A real step-ca, built once for each state of its source: it takes a minute.
+STEP_CA_SOURCE := tests/step-ca/ca/main.go
+STEP_CA = $(TOOLS)/step-ca-$(shell sha256sum $(STEP_CA_SOURCE) | cut -c1-16)
+
+step-ca: apt-step-ca
+	if [ ! -x $(STEP_CA)/step-ca ]; then \
+	    GO111MODULE=off GOFLAGS= GOPATH=/usr/share/gocode GOCACHE=$(CURDIR)/target/go-build \
+	        go build -o $(STEP_CA)/step-ca.new $(STEP_CA_SOURCE); \
+	    mv $(STEP_CA)/step-ca.new $(STEP_CA)/step-ca; \
+	fi
+	ln -sfn $(notdir $(STEP_CA)) $(TOOLS)/step-ca
 
 images: apt
 	cargo run --locked --quiet --package hostward-lab --bin lab -- images
@@ -106,7 +135,8 @@ check: setup programs
 HOST_TESTS := --package hostward-lab --package hostward-package-tests --package hostward-host-tests
 
 test: export HOSTWARD_MOCK_BACKEND = $(CURDIR)/target/debug/hostward-mock-backend
-test: package backend images
+test: export HOSTWARD_STEP_CA = $(CURDIR)/$(TOOLS)/step-ca/step-ca
+test: package backend step-ca images $(OCSF)/done
 	cargo test --locked --workspace $(patsubst --package,--exclude,$(HOST_TESTS))
 	cargo test --locked $(HOST_TESTS) -- --test-threads=4
 
@@ -125,15 +155,21 @@ FUZZ := $(TOOLS)/cargo-fuzz-$(CARGO_FUZZ)
 $(FUZZ)/bin/cargo-fuzz:
 	cargo install --locked --quiet --root $(FUZZ) cargo-fuzz@$(CARGO_FUZZ)
 
-# Each target for FUZZ_SECONDS. What it finds is kept in target/fuzz. The sanitizers are not stable yet, hence the bootstrap.
+FUZZ_TARGETS := account_database account_records account_answers policy entitlement ssh_agent
+# Small inputs reach everything in a database that is damaged by instructions; documents want room.
+FUZZ_LEN_account_answers := 64
+FUZZ_LEN_account_records := 1024
+
+# Each target for FUZZ_SECONDS, each in one process. What it finds is kept in target/fuzz. The sanitizers are not stable yet,
+# hence the bootstrap. What is told to them is what makes them fast: no traces of allocations that are never shown.
 fuzz: export RUSTC_BOOTSTRAP = 1
 fuzz: export CARGO_TARGET_DIR = $(CURDIR)/target/fuzz
+fuzz: export ASAN_OPTIONS = malloc_context_size=2:quarantine_size_mb=4:detect_stack_use_after_return=0
 fuzz: apt $(FUZZ)/bin/cargo-fuzz
-	for target in account_database account_records policy entitlement ssh_agent; do \
-	    mkdir -p target/fuzz/corpus/$$target; \
-	    PATH="$$PWD/$(FUZZ)/bin:$$PATH" cargo fuzz run --fuzz-dir tests/fuzz $$target \
-	        target/fuzz/corpus/$$target tests/fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096; \
-	done
+	$(foreach target,$(FUZZ_TARGETS),mkdir -p target/fuzz/corpus/$(target) tests/fuzz/corpus/$(target) && \
+	    PATH="$$PWD/$(FUZZ)/bin:$$PATH" cargo fuzz run --fuzz-dir tests/fuzz $(target) \
+	        target/fuzz/corpus/$(target) tests/fuzz/corpus/$(target) -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 \
+	        -max_len=$(or $(FUZZ_LEN_$(target)),4096) -entropic=0 -print_final_stats=1 &&) true
 
 # What reads the account database, with every access to memory watched.
 sanitize: export RUSTC_BOOTSTRAP = 1

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Checks that FILE is fit to be loaded into every process of a host. Exit 1, with a line for each reason, if not.
+# Checks that FILE, the NSS module or the subordinate id module, is fit to be loaded into whatever process of a host asks.
+# Exit 1, with a line for each reason, if not.
 set -eu
 
 file=${1:?usage: check-library.sh FILE}
@@ -16,7 +17,22 @@ bad=0
 refuse() { echo "$file: $1" >&2; bad=1; }
 
 soname=$(echo "$dynamic" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
-[ "$soname" = libnss_hostward.so.2 ] || refuse "its SONAME is \"$soname\", glibc looks for libnss_hostward.so.2"
+case $soname in
+libnss_hostward.so.2)
+	wanted=$(for name in getpwnam_r getpwuid_r setpwent getpwent_r endpwent getgrnam_r getgrgid_r setgrent getgrent_r endgrent \
+		getspnam_r setspent getspent_r endspent initgroups_dyn; do echo "_nss_hostward_$name"; done | sort)
+	# No allocation but initgroups' realloc, no locks, no environment, no cancellation point.
+	calls='getrlimit getrlimit64 madvise realloc strnlen'
+	;;
+libsubid_hostward.so)
+	wanted=$(for name in has_range list_owner_ranges find_subid_owners free; do echo "shadow_subid_$name"; done | sort)
+	calls='close free getpwnam_r open open64 read realloc strlen'
+	;;
+*)
+	refuse "its SONAME is \"$soname\": glibc looks for libnss_hostward.so.2, shadow for libsubid_hostward.so"
+	wanted='' calls=''
+	;;
+esac
 
 needed=$(echo "$dynamic" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | tr '\n' ' ')
 [ "$needed" = 'libc.so.6 ' ] || refuse "it needs $needed: it may need libc.so.6 alone"
@@ -29,16 +45,11 @@ echo "$dynamic" | grep -Eq '\(FLAGS(_1)?\).*\b(BIND_)?NOW\b' || refuse 'it is li
 case $dynamic in *'(TEXTREL)'*) refuse 'it has text relocations' ;; esac
 case $dynamic in *'(RPATH)'* | *'(RUNPATH)'*) refuse 'it has a search path for libraries' ;; esac
 
-functions='getpwnam_r getpwuid_r setpwent getpwent_r endpwent
-	getgrnam_r getgrgid_r setgrent getgrent_r endgrent
-	getspnam_r setspent getspent_r endspent initgroups_dyn'
 exported=$(echo "$symbols" | awk '$1 != "U" && $1 != "w" && $1 != "v" && NF == 3 && $2 != "w" { print $3 }' | sort)
-wanted=$(for name in $functions; do echo "_nss_hostward_$name"; done | sort)
-[ "$exported" = "$wanted" ] || refuse "it exports $(echo "$exported" | wc -l) symbols, not the 15 functions of the module"
+[ "$exported" = "$wanted" ] || refuse "it exports $(echo "$exported" | wc -l) symbols, not the $(echo "$wanted" | wc -l) functions of the module"
 
-# What it may ask of libc: no allocation but initgroups' realloc, no locks, no environment, no cancellation point.
-allowed=' __errno_location bcmp fstat fstat64 __fxstat __fxstat64 getrlimit getrlimit64 madvise memcmp memcpy memmove memset
-	mmap mmap64 munmap realloc strnlen syscall '
+# What it may ask of libc, besides what every mapping of the database takes.
+allowed=" __errno_location bcmp fstat fstat64 __fxstat __fxstat64 memcmp memcpy memmove memset mmap mmap64 munmap syscall $calls "
 for symbol in $(echo "$symbols" | awk '$1 == "U" { sub(/@.*/, "", $2); print $2 }'); do
 	case $allowed in
 	*[[:space:]]"$symbol"[[:space:]]*) ;;

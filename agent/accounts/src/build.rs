@@ -7,15 +7,19 @@ use std::vec;
 use std::vec::Vec;
 
 use crate::format::{
-    GROUP_HEAD, HAS_VALID_UNTIL, MAGIC, MAJOR, MAX_NAME, MINOR, PASSWORD, PROBE_LIMIT, PROLOGUE, UNIT,
-    USER_HEAD, at, checksum,
+    GROUP_HEAD, HAS_VALID_UNTIL, MAGIC, MAJOR, MAX_NAME, MINOR, MINOR_WITH_SUBIDS, PASSWORD, PROBE_LIMIT,
+    PROLOGUE, UNIT, USER_HEAD, at, checksum,
 };
 
 mod check;
 mod index;
+mod subids;
 
 use check::{check_group, check_user};
 use index::{Keys, Tables, Unplaced};
+use subids::write_subids;
+
+use crate::subids::SubidRange;
 
 /// A user as the database holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub struct User {
     pub principals: Vec<String>,
     /// Unix seconds from which the user has no principals any more; 0 for never.
     pub valid_until: u64,
+    /// Subordinate ids, uids as well as gids. Nobody else has any of them.
+    pub subids: Vec<SubidRange>,
 }
 
 /// A group as the database holds it.
@@ -74,6 +80,12 @@ pub enum BuildError {
     FieldLength { of: String, field: &'static str },
     #[error("group `{group}` has member number {member}, which is no user")]
     NoSuchMember { group: String, member: u32 },
+    #[error("`{of}` has {count} subordinate ids from {start} on, which are none or not all ids")]
+    SubidRange { of: String, start: u32, count: u32 },
+    #[error("`{of}` and `{and}` both have the subordinate id {id}")]
+    SharedSubid { of: String, and: String, id: u32 },
+    #[error("`{of}` has the uid of `{and}`, {id}, among the subordinate ids")]
+    SubidOfUser { of: String, and: String, id: u32 },
     #[error("the database would be larger than the format can hold")]
     TooLarge,
     #[error("no seed spreads these names: more than {PROBE_LIMIT} of them collide with each of 64 seeds")]
@@ -100,6 +112,9 @@ pub fn build(users: &[User], groups: &[Group], generation: u64) -> Result<Vec<u8
     let user_records = write_users(&mut file, &users.sorted, &members)?;
     let groups_at = file.len();
     let group_records = write_groups(&mut file, &users.sorted, &groups.sorted, &members)?;
+    let subids_at = file.len();
+    write_subids(&mut file, &users.sorted)?;
+    let subids_len = file.len() - subids_at;
 
     let names = |n: usize| users.sorted.get(n).map(|user| user.name.as_str());
     let group_names = |n: usize| groups.sorted.get(n).map(|group| group.name.as_str());
@@ -137,7 +152,8 @@ pub fn build(users: &[User], groups: &[Group], generation: u64) -> Result<Vec<u8
     let mut header = Header(&mut file);
     header.put(0, &MAGIC);
     header.put(at::MAJOR, &MAJOR.to_le_bytes());
-    header.put(at::MINOR, &MINOR.to_le_bytes());
+    let minor = if subids_len == 0 { MINOR } else { MINOR_WITH_SUBIDS };
+    header.put(at::MINOR, &minor.to_le_bytes());
     header.put_u64(at::LENGTH, body_len as u64);
     header.put_u64(at::GENERATION, generation);
     header.put_u64(at::SEED, seed);
@@ -148,7 +164,11 @@ pub fn build(users: &[User], groups: &[Group], generation: u64) -> Result<Vec<u8
     header.put_u64(at::USERS, (users_at - PROLOGUE) as u64);
     header.put_u64(at::USERS + 8, (groups_at - users_at) as u64);
     header.put_u64(at::GROUPS, (groups_at - PROLOGUE) as u64);
-    header.put_u64(at::GROUPS + 8, (body_len + PROLOGUE - groups_at) as u64);
+    header.put_u64(at::GROUPS + 8, (subids_at - groups_at) as u64);
+    if subids_len != 0 {
+        header.put_u64(at::SUBIDS, (subids_at - PROLOGUE) as u64);
+        header.put_u64(at::SUBIDS + 8, subids_len as u64);
+    }
     header.put(at::USER_COUNT, &count(users.sorted.len())?.to_le_bytes());
     header.put(at::GROUP_COUNT, &count(groups.sorted.len())?.to_le_bytes());
     let sum = checksum(&file[PROLOGUE..]);

@@ -8,6 +8,7 @@ use crate::build::{Group, User};
 use crate::format::{at, body, checksum};
 use crate::lookup::{Database, HeaderError, Lookup};
 use crate::read::u64_at;
+use crate::subids::Subids;
 use crate::user::UserRecord;
 
 /// Why a file cannot be read back whole.
@@ -27,8 +28,8 @@ pub enum DecodeError {
 
 /// All users and groups of `file` (prologue included), each in the order of the ids.
 ///
-/// What was built from users and groups in that order, with ascending members and `local_gids` that repeat no
-/// group, decodes to the same.
+/// What was built from users and groups in that order, with ascending members, ascending subordinate ids and `local_gids`
+/// that repeat no group, decodes to the same.
 ///
 /// # Errors
 /// If the file is not exactly as a writer left it (but for the superseded flag).
@@ -40,6 +41,7 @@ pub fn decode_all(file: &[u8]) -> Result<(Vec<User>, Vec<Group>), DecodeError> {
     }
     let mut users = decode_users(&database)?;
     let groups = decode_groups(&database, &mut users)?;
+    decode_subids(Subids::new(body).map_err(DecodeError::Header)?, &mut users)?;
     Ok((users, groups))
 }
 
@@ -77,6 +79,7 @@ fn decode_user(record: &UserRecord<'_>) -> Option<User> {
         local_gids: record.gids().collect(),
         principals: principals?,
         valid_until: record.valid_until()?.unwrap_or(0),
+        subids: Vec::new(),
     })
 }
 
@@ -111,6 +114,17 @@ fn decode_groups(database: &Database<'_>, users: &mut [User]) -> Result<Vec<Grou
     }
     keep_local_gids(users, &groups)?;
     Ok(groups)
+}
+
+/// Gives each user the subordinate ids that are theirs.
+fn decode_subids(subids: Subids<'_>, users: &mut [User]) -> Result<(), DecodeError> {
+    let all = subids.all().ok_or(DecodeError::Contradiction("the subordinate ids are damaged"))?;
+    for (uid, range) in all {
+        let user = users.binary_search_by_key(&uid, |user| user.uid).ok().and_then(|n| users.get_mut(n));
+        let user = user.ok_or(DecodeError::Contradiction("a subordinate id belongs to no user"))?;
+        user.subids.push(range);
+    }
+    Ok(())
 }
 
 /// Takes away from each user's gids those that come from the groups.

@@ -14,6 +14,9 @@ pub(crate) const MAGIC: [u8; 8] = *b"\x89HWDB\r\n\x1a";
 pub(crate) const MAJOR: u16 = 1;
 #[cfg(feature = "std")]
 pub(crate) const MINOR: u16 = 0;
+/// The minor version of a file that holds subordinate ids.
+#[cfg(feature = "std")]
+pub(crate) const MINOR_WITH_SUBIDS: u16 = 1;
 
 /// Header fields, from the start of the body.
 pub(crate) mod at {
@@ -30,6 +33,7 @@ pub(crate) mod at {
     pub(crate) const GROUPS: usize = 128;
     pub(crate) const USER_COUNT: usize = 144;
     pub(crate) const GROUP_COUNT: usize = 148;
+    pub(crate) const SUBIDS: usize = 152;
 }
 
 /// Length of the header, and offset of the first section.
@@ -49,6 +53,8 @@ pub(crate) const EMPTY: u64 = u64::MAX;
 pub(crate) const USER_HEAD: usize = 24;
 /// Fixed part of a group record, before its strings.
 pub(crate) const GROUP_HEAD: usize = 16;
+/// A range of subordinate ids: uid, first id, how many, and the place of the entry that is as far along in the order of ids.
+pub(crate) const SUBID_ENTRY: usize = 16;
 /// What every passwd and group entry has for a password: one that nothing hashes to.
 pub(crate) const PASSWORD: u8 = b'*';
 /// Flag of a user record: its tail starts with a "valid until".

@@ -7,7 +7,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | (none) | [`Database`]: lookups on a byte slice |
+//! | (none) | [`Database`] and [`Subids`]: lookups on a byte slice; [`SubidLine`] |
 //! | `map`  | [`map::Mapping`]: opens, checks and maps the file |
 //! | `std`  | [`fn@build`], [`replace()`], [`remove`], [`decode_all`]: what the root process does with it |
 
@@ -21,6 +21,8 @@ mod format;
 mod group;
 mod lookup;
 mod read;
+mod subid_file;
+mod subids;
 mod user;
 
 #[cfg(feature = "map")]
@@ -36,6 +38,8 @@ mod replace;
 pub use format::{MAX_NAME, PROLOGUE, body};
 pub use group::{GroupRecord, Members};
 pub use lookup::{Database, HeaderError, Lookup};
+pub use subid_file::{SUBID_LINE_LIMIT, SubidLine};
+pub use subids::{SubidRange, Subids};
 pub use user::{Principals, UserRecord};
 
 #[cfg(feature = "std")]

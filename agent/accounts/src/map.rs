@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::format::{HEADER, PROLOGUE};
 use crate::lookup::{Database, HeaderError};
+use crate::subids::Subids;
 
 /// Files larger than this are refused: a million users take less than half a gigabyte.
 const MAX_FILE: usize = 1 << 33;
@@ -88,11 +89,23 @@ impl Mapping {
     /// # Errors
     /// If it is not one that this version can read.
     pub fn database(&self) -> Result<Database<'_>, HeaderError> {
+        Database::new(self.body())
+    }
+
+    /// The subordinate ids in it.
+    ///
+    /// # Errors
+    /// If it is not a database that this version can read.
+    pub fn subids(&self) -> Result<Subids<'_>, HeaderError> {
+        self.database()?;
+        Subids::new(self.body())
+    }
+
+    fn body(&self) -> &[u8] {
         // SAFETY: `PROLOGUE..len` is mapped (`trusted_len`), never written to (see the type), and lives as long as `self`.
-        let body = unsafe {
+        unsafe {
             core::slice::from_raw_parts(self.base.as_ptr().add(PROLOGUE), self.len.wrapping_sub(PROLOGUE))
-        };
-        Database::new(body)
+        }
     }
 
     /// Bytes of address space it takes.

@@ -5,7 +5,9 @@ mod team;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hostward_accounts::{BuildError, Database, Group, Lookup, User, body, build, decode_all};
+use hostward_accounts::{
+    BuildError, Database, Group, Lookup, PROLOGUE, SubidRange, Subids, User, body, build, decode_all,
+};
 use proptest::prelude::*;
 
 fn name() -> impl Strategy<Value = String> {
@@ -25,6 +27,7 @@ prop_compose! {
         User {
             name: name.clone(), uid, gid, gecos, home, shell,
             local_gids: local_gids.into_iter().collect(), principals, valid_until,
+            subids: Vec::new(),
         }
     }
 }
@@ -61,8 +64,38 @@ fn project() -> impl Strategy<Value = (Vec<User>, Vec<Group>)> {
     })
 }
 
+/// Ranges without a common id, given to anybody, above the uids of the users.
+fn subids() -> impl Strategy<Value = (Vec<User>, Vec<(u32, SubidRange)>)> {
+    let gaps = proptest::collection::vec((1..50_u32, 1..50_u32, any::<prop::sample::Index>()), 0..40);
+    (1..20_u32, gaps).prop_map(|(count, gaps)| {
+        let mut users: Vec<User> =
+            (1..=count).map(|n| User { name: format!("u{n}"), uid: n, gid: 1, ..User::default() }).collect();
+        let (mut free, mut given) = (100_000, Vec::new());
+        for (gap, count, who) in gaps {
+            let range = SubidRange { start: free + gap, count };
+            free = range.start + range.count;
+            let user = who.index(users.len());
+            users[user].subids.push(range);
+            given.push((users[user].uid, range));
+        }
+        (users, given)
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn subordinate_ids_are_found_by_owner_and_by_id((users, given) in subids(), id in 99_990..105_000_u32) {
+        let file = build(&users, &[], 1).expect("builds");
+        let subids = Subids::new(body(&file).expect("has a body")).expect("are there");
+        for user in &users {
+            prop_assert!(subids.of(user.uid).eq(user.subids.iter().copied()));
+        }
+        let owner = given.iter().find(|(_, range)| range.start <= id && Some(id) <= range.last());
+        prop_assert_eq!(subids.owner(id), owner.map_or(Lookup::NotFound, |(uid, _)| Lookup::Found(*uid)));
+        prop_assert_eq!(decode_all(&file), Ok((users, Vec::new())));
+    }
 
     #[test]
     fn what_is_built_is_what_is_read((users, groups) in project(), generation: u64) {
@@ -134,10 +167,37 @@ fn many_names_that_differ_little_are_all_found() {
     assert_eq!(everyone.members().filter(Option::is_some).count(), 20_000);
 }
 
+/// The longest run of slots that there may be: 64 keys with one home, which no seed of the writer's would leave.
+#[test]
+fn a_key_is_found_in_the_last_slot_that_it_may_be_in() {
+    const KEYS: u32 = 64;
+    let user = |n: u32| User { name: format!("user{n}"), uid: 100_000 + n, gid: 100, ..User::default() };
+    let mut file = build(&(0..KEYS).map(user).collect::<Vec<_>>(), &[], 1).expect("builds");
+    for index in [PROLOGUE + 48, PROLOGUE + 64] {
+        let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four"));
+        let (start, slots) = (PROLOGUE + word(index) as usize, word(index + 8) as usize + 64);
+        let table = &mut file[start..start + slots * 8];
+        let mut used: Vec<u8> =
+            table.chunks(8).filter(|slot| *slot != [0xff; 8]).flatten().copied().collect();
+        used.resize(table.len(), 0xff);
+        table.copy_from_slice(&used);
+        file[index + 8..index + 12].copy_from_slice(&1_u32.to_le_bytes());
+    }
+    let database = Database::new(body(&file).expect("has a body")).expect("is a database");
+    for n in 0..KEYS {
+        assert!(matches!(database.user_by_uid(100_000 + n), Lookup::Found(_)), "{n}");
+        assert!(matches!(database.user_by_name(format!("user{n}").as_bytes()), Lookup::Found(_)), "{n}");
+    }
+    for absent in 0..1000 {
+        assert!(matches!(database.user_by_uid(absent), Lookup::NotFound), "{absent}");
+    }
+}
+
 #[test]
 fn what_no_reader_may_see_is_refused() {
     type Change = fn(&mut Vec<User>, &mut Vec<Group>);
-    let cases: [(Change, BuildError); 21] = [
+    let bad_range = |start, count| BuildError::SubidRange { of: "alice".into(), start, count };
+    let cases: [(Change, BuildError); 28] = [
         (|users, _| users[1].name = "alice".into(), BuildError::DuplicateUserName("alice".into())),
         (|users, _| users[1].uid = 60001, BuildError::DuplicateUid(60001)),
         (|_, groups| groups[1].name = "alice".into(), BuildError::DuplicateGroupName("alice".into())),
@@ -163,6 +223,31 @@ fn what_no_reader_may_see_is_refused() {
         (
             |users, _| users[0].gecos = "x".repeat(65_536),
             BuildError::FieldLength { of: "alice".into(), field: "comment" },
+        ),
+        (|users, _| users[0].subids = vec![SubidRange { start: 9, count: 0 }], bad_range(9, 0)),
+        (|users, _| users[0].subids = vec![SubidRange { start: 0, count: 9 }], bad_range(0, 9)),
+        (
+            |users, _| users[0].subids = vec![SubidRange { start: u32::MAX - 9, count: 10 }],
+            bad_range(u32::MAX - 9, 10),
+        ),
+        (
+            |users, _| users[0].subids = vec![SubidRange { start: u32::MAX - 9, count: 11 }],
+            bad_range(u32::MAX - 9, 11),
+        ),
+        (
+            |users, _| users[0].subids = vec![SubidRange { start: 60_000, count: 100 }],
+            BuildError::SubidOfUser { of: "alice".into(), and: "alice".into(), id: 60_001 },
+        ),
+        (
+            |users, _| users[1].subids = vec![SubidRange { start: 60_003, count: 1 }],
+            BuildError::SubidOfUser { of: "b".into(), and: team::users()[2].name.clone(), id: 60_003 },
+        ),
+        (
+            |users, _| {
+                users[0].subids = vec![SubidRange { start: 100_000, count: 100 }];
+                users[1].subids = vec![SubidRange { start: 100_099, count: 100 }];
+            },
+            BuildError::SharedSubid { of: "b".into(), and: "alice".into(), id: 100_099 },
         ),
         (
             |_, groups| groups[3].members = vec![3],

@@ -4,7 +4,7 @@
 mod team;
 
 use hostward_accounts::{
-    Database, DecodeError, HeaderError, Lookup, PROLOGUE, UserRecord, body, build, decode_all,
+    Database, DecodeError, HeaderError, Lookup, PROLOGUE, Subids, UserRecord, body, build, decode_all,
 };
 
 fn file() -> Vec<u8> {
@@ -48,6 +48,31 @@ fn ask_everything(database: &Database<'_>) {
     while let Lookup::Found(group) = database.group_after(last) {
         assert!(last < Some(group.gid()), "an enumeration goes up");
         last = Some(group.gid());
+    }
+}
+
+/// Nobody is told of ids that are no ids, and no search goes on for ever.
+fn ask_for_subids(file: &[u8]) {
+    let Ok(subids) = Subids::new(&file[PROLOGUE..]) else { return };
+    for user in team::users_with_subids() {
+        assert!(subids.of(user.uid).all(|range| range.last().is_some()));
+    }
+    for id in [0, 600_100_000, 600_150_000, 600_200_000, 700_000_000, u32::MAX] {
+        let _ = subids.owner(id);
+    }
+}
+
+#[test]
+fn every_bit_of_the_subordinate_ids_flipped_is_noticed_or_survived() {
+    let whole = build(&team::users_with_subids(), &team::groups(), 7).expect("builds");
+    let entries = whole.len() - 3 * 16..whole.len();
+    for at in (PROLOGUE + 8..PROLOGUE + 192).chain(entries) {
+        for bit in 0..8 {
+            let mut file = whole.clone();
+            file[at] ^= 1 << bit;
+            assert!(decode_all(&file).is_err(), "bit {bit} of byte {at}");
+            ask_for_subids(&file);
+        }
     }
 }
 
@@ -154,6 +179,18 @@ proptest::proptest! {
             file[len - 1 - at % 500] = byte;
         }
         ask_everything(&Database::new(&file[PROLOGUE..]).expect("the header is whole"));
+    }
+
+    #[test]
+    fn subordinate_ids_changed_at_random_are_survived(
+        changes in proptest::collection::vec((0..48_usize, proptest::num::u8::ANY), 1..20),
+    ) {
+        let mut file = build(&team::users_with_subids(), &team::groups(), 7).expect("builds");
+        let len = file.len();
+        for (at, byte) in changes {
+            file[len - 1 - at] = byte;
+        }
+        ask_for_subids(&file);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use hostward_protocol::report::{Finding, Outcome, StepOutcome};
 
 use crate::durable;
 use crate::finding::host;
+use crate::processes::Whose;
 use crate::root::{Root, SSHD_CONFIG};
 use crate::sessions::{self, Leaver};
 
@@ -60,8 +61,8 @@ pub struct Executed {
     pub warnings: Vec<Finding>,
     /// Homes to be settled, which takes as long as it takes.
     pub homes: Vec<Fate>,
-    /// Uids whose sessions ended, to be looked for once more.
-    pub ended: BTreeSet<u32>,
+    /// Whose sessions ended, to be looked for once more.
+    pub ended: Whose,
     /// How many users the account database holds, where a step replaced it.
     pub served: Option<usize>,
 }
@@ -137,7 +138,7 @@ impl Execution<'_> {
             if first.step == Step::ReloadSshd && self.verify_sshd() == Effect::Undone {
                 (self.sshd_failed, self.sshd_changed) = (true, false);
             }
-            let leavers = leading_leavers(steps);
+            let leavers = leading_leavers(steps, self.ledger);
             let results = match self.reason_to_skip(first) {
                 Some(reason) => vec![Err(Outcome::Skipped { reason })],
                 None if leavers.is_empty() => vec![self.one(first).map_err(Outcome::Failed)],
@@ -186,31 +187,31 @@ impl Execution<'_> {
         if matches!(result, Outcome::Failed(_)) && step.direction == Direction::Narrow {
             self.failed_narrowing.get_or_insert(step.step.to_string());
         }
-        self.executed.steps.push(StepOutcome { step: step.step.to_string(), outcome: result });
+        self.executed.steps.push(StepOutcome {
+            step: step.step.to_string(),
+            about: step.step.about(),
+            outcome: result,
+        });
     }
 
     /// A session may have begun between observation and the step that took the login away.
     fn end_once_more(&mut self) {
         let people = &self.ledger.people;
-        let leavers: Vec<Leaver> = self
-            .plan
-            .leaving
-            .iter()
-            .filter_map(|uid| Some(Leaver { uid: *uid, name: people.get(uid)?.name.clone() }))
-            .collect();
+        let leaver = |uid: &u32| Some(Leaver::new(*uid, &people.get(uid)?.name, self.ledger));
+        let leavers: Vec<Leaver> = self.plan.leaving.iter().filter_map(leaver).collect();
         let leavers = self.endable(&leavers);
         if leavers.is_empty() {
             return;
         }
         for (uid, result) in sessions::end(self.setting.root, &leavers) {
-            self.executed.ended.insert(uid);
+            self.executed.ended.add(uid, self.ledger.people.get(&uid));
             self.executed.warnings.extend(result.err());
         }
     }
 
     fn end_all(&mut self, leavers: &[Leaver]) -> Vec<Result<Done, Finding>> {
         let mut outcomes = sessions::end(self.setting.root, &self.endable(leavers));
-        self.executed.ended.extend(outcomes.keys());
+        outcomes.keys().for_each(|uid| self.executed.ended.add(*uid, self.ledger.people.get(uid)));
         let done = |detail: String| Ok(Done { detail, ..Done::default() });
         leavers
             .iter()
@@ -334,7 +335,7 @@ impl Execution<'_> {
                 self.ledger.files.remove(DATABASE_PATH);
             }
             Step::EndSessions { uid, name } => {
-                let leavers = [Leaver { uid: *uid, name: name.clone() }];
+                let leavers = [Leaver::new(*uid, name, self.ledger)];
                 return self.end_all(&leavers).pop().unwrap_or_else(|| Ok(Done::default()));
             }
             Step::ArchiveHome { uid, name, home } => {
@@ -361,11 +362,11 @@ impl Execution<'_> {
 }
 
 /// Sessions end together: each may take its 300 ms, and there may be many.
-fn leading_leavers(steps: &[PlannedStep]) -> Vec<Leaver> {
+fn leading_leavers(steps: &[PlannedStep], ledger: &Ledger) -> Vec<Leaver> {
     steps
         .iter()
         .map_while(|planned| match &planned.step {
-            Step::EndSessions { uid, name } => Some(Leaver { uid: *uid, name: name.clone() }),
+            Step::EndSessions { uid, name } => Some(Leaver::new(*uid, name, ledger)),
             _ => None,
         })
         .collect()

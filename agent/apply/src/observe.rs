@@ -18,7 +18,7 @@ use hostward_accounts::{Database, Lookup};
 use hostward_plan::facts::Facts;
 use hostward_plan::ledger::{Ledger, Person};
 
-use crate::processes::Processes;
+use crate::processes::{Processes, Whose};
 use crate::root::{DATABASE, Root};
 use crate::sessions::{LINGER, LOGIND_USERS};
 
@@ -59,11 +59,12 @@ pub fn facts(root: &Root, ledger: Ledger) -> Result<Facts, LocalError> {
 /// Uids of people in the ledger that run something. A uid that a local account has now is nobody's to end.
 fn running(root: &Root, ledger: &Ledger, local_uids: &BTreeSet<u32>) -> BTreeSet<u32> {
     let people = || ledger.people.iter().filter(|(uid, _)| !local_uids.contains(uid));
-    let uids: BTreeSet<u32> = people().map(|(uid, _)| *uid).collect();
-    if uids.is_empty() {
-        return uids;
+    let mut whose = Whose::default();
+    people().for_each(|(uid, person)| whose.add(*uid, Some(person)));
+    if whose.uids().is_empty() {
+        return BTreeSet::new();
     }
-    let mut running = Processes::new(root.path("/proc")).running(&uids);
+    let mut running = Processes::new(root.path("/proc")).running(&whose);
     let sessions = entries(root, LOGIND_USERS);
     let lingering = entries(root, LINGER);
     if !sessions.is_empty() || !lingering.is_empty() {

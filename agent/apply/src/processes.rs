@@ -3,6 +3,10 @@
 //! What runs in a pid namespace below ours is a container's, whatever its uid, unless the person made that namespace.
 //! A process is meant by its pid and start time together, so that a reused pid is never signalled.
 
+mod whose;
+
+pub use whose::Whose;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -65,7 +69,7 @@ pub enum UserNamespace {
 
 impl Process {
     /// Whose it is among `uids`, by itself.
-    fn owner(&self, uids: &BTreeSet<u32>) -> Option<u32> {
+    fn owner(&self, whose: &Whose) -> Option<u32> {
         let own_uids: &[u32] = match (self.pid_namespace, self.user_namespace) {
             (PidNamespace::Ours, _) | (_, UserNamespace::Unmapped) => &self.uids,
             (PidNamespace::Below, _) => &[],
@@ -77,7 +81,9 @@ impl Process {
             _ => None,
         };
         let known = own_uids.iter().copied().chain(self.slice_uid).chain(login_uid).chain(made_by);
-        known.into_iter().find(|uid| uids.contains(uid))
+        let known = known.into_iter().find(|uid| whose.uids().contains(uid));
+        // These ids are nobody else's anywhere on the host, in whatever namespaces.
+        known.or_else(|| self.uids.iter().find_map(|uid| whose.above(*uid)))
     }
 }
 
@@ -107,11 +113,11 @@ impl Processes {
         self.pids().filter_map(|pid| self.read(pid, &ours)).collect()
     }
 
-    /// Which of `uids` have a process, as far as a look tells: who forks fast enough is not seen by it.
-    pub fn running(&self, uids: &BTreeSet<u32>) -> BTreeSet<u32> {
+    /// Which of them have a process, as far as a look tells: who forks fast enough is not seen by it.
+    pub fn running(&self, whose: &Whose) -> BTreeSet<u32> {
         let ours = self.ours();
         // Not by the owner of /proc/PID, which is root where a process may not be traced, such as ssh-agent.
-        self.pids().filter_map(|pid| self.read(pid, &ours)?.owner(uids)).collect()
+        self.pids().filter_map(|pid| self.read(pid, &ours)?.owner(whose)).collect()
     }
 
     fn pids(&self) -> impl Iterator<Item = i32> {
@@ -216,12 +222,12 @@ pub fn await_ends(mut pidfds: Vec<OwnedFd>, limit: Duration) {
     }
 }
 
-/// The processes that belong to `uids`, and to which: under the uid, in its slice, of its login, in a user namespace of
+/// The processes that belong to them, and to which uid: under the uid or its subordinate ids, in its slice, of its login, in a user namespace of
 /// its making, and all that descend from these (what sudo started runs as root). Of pid namespaces below ours those in
 /// the uid's slice, in a user namespace of its making, or with an ancestor that is theirs: others only have the number.
 /// Never pid 1, nor we ourselves and those we descend from.
-pub fn belonging<'a>(all: &'a [Process], uids: &BTreeSet<u32>, own: i32) -> Vec<(&'a Process, u32)> {
-    let mut owners: BTreeMap<i32, u32> = all.iter().filter_map(|p| Some((p.pid, p.owner(uids)?))).collect();
+pub fn belonging<'a>(all: &'a [Process], whose: &Whose, own: i32) -> Vec<(&'a Process, u32)> {
+    let mut owners: BTreeMap<i32, u32> = all.iter().filter_map(|p| Some((p.pid, p.owner(whose)?))).collect();
     if owners.is_empty() {
         return Vec::new();
     }

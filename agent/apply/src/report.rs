@@ -6,7 +6,7 @@ use hostward_plan::facts::DatabaseFact;
 use hostward_plan::policy::Policy;
 use hostward_protocol::local::HostStatus;
 use hostward_protocol::report::{
-    Cause, Finding, Outcome, PolicyState, Report, Responsible, Staleness, StepOutcome,
+    About, Cause, Finding, Outcome, PolicyState, Report, Responsible, Staleness, StepOutcome,
 };
 
 use crate::durable::WriteError;
@@ -49,7 +49,11 @@ pub fn users(desired: &Desired, served: Option<usize>, found: &DatabaseFact) -> 
 
 /// A pass that could not even begin.
 pub fn fail(report: &mut Report, step: &str, finding: Finding) {
-    report.steps.push(StepOutcome { step: step.into(), outcome: Outcome::Failed(finding) });
+    report.steps.push(StepOutcome {
+        step: step.into(),
+        about: About::Other,
+        outcome: Outcome::Failed(finding),
+    });
 }
 
 /// The report of the pass before, if it can be read. Nothing depends on it but what people are told.

@@ -5,11 +5,12 @@ mod strike;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use hostward_plan::Ledger;
 use hostward_protocol::report::{Finding, Responsible};
 
 use crate::bus;
 use crate::finding::{chain, finding};
-use crate::processes::{Process, Processes, await_ends, belonging, exists, own_pid};
+use crate::processes::{Process, Processes, Whose, await_ends, belonging, exists, own_pid};
 use crate::root::Root;
 use rustix::process::Signal;
 use strike::{Blow, NOBODYS, Reach, strike};
@@ -36,12 +37,24 @@ pub struct Leaver {
     pub uid: u32,
     /// The name it had.
     pub name: String,
+    /// The uid, with the subordinate ids that go with it.
+    pub whose: Whose,
+}
+
+impl Leaver {
+    /// Whoever has this uid, with what the ledger knows of them.
+    pub fn new(uid: u32, name: &str, ledger: &Ledger) -> Self {
+        let mut whose = Whose::default();
+        whose.add(uid, ledger.people.get(&uid));
+        Leaver { uid, name: name.to_owned(), whose }
+    }
 }
 
 /// Ends what runs under the uids of `leavers`, all at the same time. For each uid: how many processes ended, or what is left.
 pub fn end(root: &Root, leavers: &[Leaver]) -> BTreeMap<u32, Result<usize, Finding>> {
     let processes = Processes::new(root.path("/proc"));
-    let uids: BTreeSet<u32> = leavers.iter().map(|leaver| leaver.uid).collect();
+    let mut uids = Whose::default();
+    leavers.iter().for_each(|leaver| uids.extend(leaver.whose.clone()));
     let mut seen = Seen::default();
     // Before anything is terminated: what sudo started can be told by its parent only while that lives.
     let before = seen.look(&processes, &uids);
@@ -93,18 +106,18 @@ fn terminate(processes: &Processes, before: &[Process], uid: u32) {
 }
 
 /// Kills what has appeared since, once more, for uids that nobody has now.
-pub fn end_again(root: &Root, uids: &BTreeSet<u32>) {
+pub fn end_again(root: &Root, whose: &Whose) {
     let processes = Processes::new(root.path("/proc"));
-    kill(&processes, uids, &mut Seen::default());
+    kill(&processes, whose, &mut Seen::default());
 }
 
-fn kill(processes: &Processes, uids: &BTreeSet<u32>, seen: &mut Seen) {
+fn kill(processes: &Processes, whose: &Whose, seen: &mut Seen) {
     let deadline = Instant::now() + LIMIT;
     let mut quiet = 0;
     let mut first = true;
     loop {
         let all = processes.all();
-        let found = seen.note(&all, uids);
+        let found = seen.note(&all, whose);
         if found.is_empty() {
             quiet += 1;
         } else {
@@ -115,7 +128,7 @@ fn kill(processes: &Processes, uids: &BTreeSet<u32>, seen: &mut Seen) {
         }
         if first || !found.is_empty() {
             let nobodys = NOBODYS.into_iter().filter(|nobody| all.iter().all(|p| !p.uids.contains(nobody)));
-            if let Err(error) = strike(blows(&all, uids), nobodys.collect()) {
+            if let Err(error) = strike(blows(&all, whose), nobodys.collect()) {
                 log::warn!("cannot end everything under a uid at one stroke: {}", chain(&error));
             }
         }
@@ -136,16 +149,16 @@ fn kill(processes: &Processes, uids: &BTreeSet<u32>, seen: &mut Seen) {
     }
 }
 
-/// How each of `uids` is struck without hitting anybody else: a container's process that has the number, or one that we
+/// How each of the uids is struck without hitting anybody else: a container's process that has the number, or one that we
 /// descend from. Where there is one, only the process groups are that none of these is in.
-fn blows(all: &[Process], uids: &BTreeSet<u32>) -> Vec<Blow> {
+fn blows(all: &[Process], whose: &Whose) -> Vec<Blow> {
     let ending: BTreeSet<i32> =
-        belonging(all, uids, own_pid()).into_iter().map(|(process, _)| process.pid).collect();
+        belonging(all, whose, own_pid()).into_iter().map(|(process, _)| process.pid).collect();
     let mut own: BTreeMap<u32, BTreeSet<i32>> = BTreeMap::new();
     let mut foreign: BTreeMap<u32, BTreeSet<i32>> = BTreeMap::new();
     for process in all {
         let groups = if ending.contains(&process.pid) { &mut own } else { &mut foreign };
-        for uid in process.uids.iter().filter(|uid| uids.contains(uid)) {
+        for uid in process.uids.iter().filter(|uid| whose.uids().contains(uid)) {
             groups.entry(*uid).or_default().insert(process.group);
         }
     }
@@ -155,7 +168,7 @@ fn blows(all: &[Process], uids: &BTreeSet<u32>) -> Vec<Blow> {
             own.get(&uid).into_iter().flatten().copied().filter(|g| !foreign.contains(g)).collect(),
         ),
     };
-    uids.iter().map(|uid| Blow { uid: *uid, reach: reach(*uid) }).collect()
+    whose.uids().iter().map(|uid| Blow { uid: *uid, reach: reach(*uid) }).collect()
 }
 
 /// Processes found so far, by pid and start time: a child of sudo stays theirs after its parent has ended.
@@ -163,12 +176,12 @@ fn blows(all: &[Process], uids: &BTreeSet<u32>) -> Vec<Blow> {
 struct Seen(BTreeMap<(i32, u64), u32>);
 
 impl Seen {
-    fn look(&mut self, processes: &Processes, uids: &BTreeSet<u32>) -> Vec<Process> {
-        self.note(&processes.all(), uids)
+    fn look(&mut self, processes: &Processes, whose: &Whose) -> Vec<Process> {
+        self.note(&processes.all(), whose)
     }
 
-    fn note(&mut self, all: &[Process], uids: &BTreeSet<u32>) -> Vec<Process> {
-        for (process, uid) in belonging(all, uids, own_pid()) {
+    fn note(&mut self, all: &[Process], whose: &Whose) -> Vec<Process> {
+        for (process, uid) in belonging(all, whose, own_pid()) {
             self.0.entry((process.pid, process.started)).or_insert(uid);
         }
         all.iter().filter(|p| self.0.contains_key(&(p.pid, p.started))).cloned().collect()

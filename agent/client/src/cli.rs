@@ -46,6 +46,8 @@ pub enum Command {
         #[command(flatten)]
         format: Format,
     },
+    /// Show what happened on this host: accounts, certificates, changes, refusals
+    Events(EventsOptions),
     /// Enroll this host with an enrollment token, and wait for the outcome
     Enroll {
         /// File that holds the token; `-` or nothing: standard input
@@ -125,6 +127,29 @@ pub struct Format {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which events, and how.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EventsOptions {
+    /// Only those since a time (2026-01-31T08:00:00Z), or since so long ago (30m, 2h, 7d)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only those that name this user
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Only those of this type, or whose type begins so (certificate.issued, certificate)
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// Go on with those that come, until interrupted
+    #[arg(long)]
+    pub follow: bool,
+    /// Print JSON: each event as it is in the log, one a line
+    #[arg(long)]
+    pub json: bool,
+    /// Show no events, but whether the log is as it was written, and where not
+    #[arg(long, conflicts_with_all = ["since", "user", "kind", "follow"])]
+    pub verify: bool,
 }
 
 /// What packaging asks for.

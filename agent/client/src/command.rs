@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::ask::{self, AskError};
 use crate::cli::{Cli, Command, Format};
 use crate::service::{self, Loudness};
-use crate::{doctor, enroll, exit, generate, show, state, status, unenroll};
+use crate::{doctor, enroll, events, exit, generate, show, state, status, unenroll};
 
 /// Carries out the command.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -20,6 +20,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain { user, format } => text(ApplyRequest::Explain { user }, format),
         Command::Apply { format, quiet } => apply(format, quiet),
         Command::Sync(format) => sync(format),
+        Command::Events(options) => events::run(&options),
         Command::Enroll { token, wait } => enroll::run(token.as_deref(), wait),
         Command::Unenroll { yes, local } => unenroll::run(yes, local),
         Command::Ssh { name, command } => service::ssh(&name, &command),

@@ -21,4 +21,20 @@ pub enum InputError {
     /// Nobody is there to be asked.
     #[error("this removes all managed accounts from this host; say --yes where nobody can be asked")]
     Unconfirmed,
+    /// It is no moment.
+    #[error(
+        "--since `{given}` is no time: give one such as 2026-01-31T08:00:00Z, or how long ago, such as 30m, 2h or 7d"
+    )]
+    NoTime {
+        /// What was given.
+        given: String,
+    },
+    /// No event has such a type.
+    #[error("--type `{given}` is no type of event: they begin with {known}")]
+    NoEventType {
+        /// What was given.
+        given: String,
+        /// What there is.
+        known: String,
+    },
 }

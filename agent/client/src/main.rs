@@ -6,6 +6,7 @@ mod cli;
 mod command;
 mod doctor;
 mod enroll;
+mod events;
 mod exit;
 mod generate;
 mod input;

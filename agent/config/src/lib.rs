@@ -5,14 +5,18 @@
 
 mod accounts;
 mod duration;
+mod events;
 mod load;
 mod name;
 pub mod sshd_config;
+mod step_ca;
 
 pub use accounts::{Accounts, IdRange};
 pub use duration::Seconds;
+pub use events::{Events, Size};
 pub use load::{LoadError, load, parse};
 pub use name::fully_qualified;
+pub use step_ca::{Account, CaUrl, Fingerprint, Service, StepCa};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,7 +49,11 @@ pub struct Config {
     /// How the repository is polled.
     pub tuf: Tuf,
     /// Service users.
-    pub service: Service,
+    pub service: ServiceUsers,
+    /// How much of what happened is kept.
+    pub events: Events,
+    /// step-ca as issuer of certificates for service accounts, in place of the backend. Needs no enrollment.
+    pub step_ca: Option<StepCa>,
 }
 
 /// `[backend]`
@@ -129,7 +137,7 @@ impl Default for Sshd {
 /// `[service]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Service {
+pub struct ServiceUsers {
     /// Whether the SSH agent refuses clients that do not say for which SSH session they ask.
     pub require_hostbound: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::Config;
+use crate::{Config, Events, Size};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,17 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, LoadError> {
             parent.display()
         )));
     }
+    if let Some((name, _)) = quotas(&config.events).find(|(_, size)| size.0 < MIN_QUOTA) {
+        return Err(invalid(format!("[events] {name}: at least 256KiB, or hardly an event has room")));
+    }
     Ok(config)
+}
+
+/// What an hour of a quiet host takes.
+const MIN_QUOTA: u64 = 256 << 10;
+
+fn quotas(events: &Events) -> impl Iterator<Item = (&'static str, Size)> {
+    [("denials", events.denials), ("sessions", events.sessions), ("own", events.own)].into_iter()
 }
 
 #[cfg(test)]
@@ -83,5 +93,8 @@ mod tests {
         assert!(error("[policy]\nmax_offline = \"soon\"\n").contains("soon"));
         assert!(error("[trust]\nroot_version = 1\n").contains("belong together"));
         assert!(error("[accounts]\nhome_parents = [\"/\"]\n").contains("home_parents"));
+        assert!(error("[events]\nown = \"16MB\"\n").contains("16MiB"));
+        assert!(error("[events]\nown = \"99999999999GiB\"\n").contains("no size"));
+        assert!(error("[events]\ndenials = \"1KiB\"\n").contains("denials: at least"));
     }
 }

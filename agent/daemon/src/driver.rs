@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::control::Asked;
 use crate::disk;
 use crate::enrollment::{Ended, Enroller, disk_finding};
+use crate::events::Events;
 use crate::host_certificates::{self, HostCertificates};
 use crate::identity::{self, Identity, Standing};
 use crate::job::Job;
@@ -59,6 +60,7 @@ pub struct Agent {
     machine: String,
     clock: Arc<Clock>,
     board: Board,
+    events: Arc<Events>,
     earlier: Option<AgentStatus>,
     root: Root,
     api: Api,
@@ -92,7 +94,12 @@ enum View {
 
 impl Agent {
     /// The agent as it finds itself.
-    pub fn new(options: Arc<Options>, config: Config, machine: String) -> Result<Self, disk::DiskError> {
+    pub fn new(
+        options: Arc<Options>,
+        config: Config,
+        machine: String,
+        events: Arc<Events>,
+    ) -> Result<Self, disk::DiskError> {
         let clock = Arc::new(Clock::default());
         let (board, earlier) = Board::open(options.status(), clock.now());
         let standing = identity::load(&options.identity(), &machine)
@@ -107,6 +114,7 @@ impl Agent {
             machine,
             clock,
             board,
+            events,
             earlier,
             api,
             standing: Standing::Nobody,
@@ -243,6 +251,7 @@ impl Agent {
             }
             Ended::Unusable(finding) => {
                 log::error!("{}: {}; {}", finding.subject, finding.message, finding.mend);
+                self.events.enrollment_refused(&finding);
                 self.view = View::Unusable(self.final_(finding));
                 self.errand.done(now);
             }
@@ -259,6 +268,7 @@ impl Agent {
                     identity.enrollment.url
                 );
                 self.view = View::Idle;
+                self.events.enrolled(&identity.enrollment);
                 self.board.contact(self.clock.now(), None);
                 // The policy is put before root anew, for the report that the backend does not have of this host yet.
                 if let Err(error) = disk::remove(&self.options.accepted()) {
@@ -274,6 +284,7 @@ impl Agent {
             }
             Ended::Refused(reason) => {
                 log::error!("enrollment refused: {}; {}", reason.message, reason.mend);
+                self.events.enrollment_refused(&reason);
                 self.view = View::Refused(self.final_(reason.clone()));
                 let outcome = EnrollmentOutcome::Refused { reason };
                 self.errand.then(Step::Finish(outcome), now);
@@ -296,6 +307,7 @@ impl Agent {
             }
             policy::News::Report(report) => {
                 self.desk.look();
+                self.events.reported(&report);
                 if let Some(reporting) = &mut self.reporting {
                     reporting.deliver(&report, now);
                 }
@@ -315,6 +327,7 @@ impl Agent {
                 self.problems.report(Some((finding, Some(at))));
             }
             reporting::News::Heard(report) => {
+                self.events.reported(&report);
                 if let Some(follower) = &mut self.follower {
                     follower.heard(&report, now);
                 }
@@ -409,6 +422,7 @@ impl Agent {
         log::info!("read `{}` again", self.options.config().display());
         let http = Arc::new(Http::new(config.backend.clone()));
         self.api = Api::new(http, self.clock.clone());
+        self.events.set_limits(&config.events);
         self.config = config;
         self.desk.set_require_hostbound(self.config.service.require_hostbound);
         if !self.leaving.is_running() {
@@ -420,6 +434,7 @@ impl Agent {
     /// Takes up what goes with being enrolled, or not.
     fn stand(&mut self, standing: Standing, now: Instant) {
         self.standing = standing;
+        self.events.stand(&self.standing);
         self.follower = None;
         self.reporting = None;
         self.certificates = None;

@@ -40,6 +40,11 @@ pub fn collect(config: &Config, machine: &str, etc_ssh: &Path) -> HostInfo {
     }
 }
 
+/// What the host calls itself.
+pub fn hostname() -> String {
+    uname().0
+}
+
 fn uname() -> (String, String) {
     match nix::sys::utsname::uname() {
         Ok(names) => {

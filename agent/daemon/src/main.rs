@@ -12,6 +12,7 @@ mod control;
 mod disk;
 mod driver;
 mod enrollment;
+mod events;
 mod host_certificates;
 mod host_info;
 mod identity;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hostward_protocol::local::APPLY_SOCKET;
 
-/// Command line of the agent. It takes no arguments on an installed host.
+/// Command line of the agent. On an installed host it is told which boot this is, and nothing else.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(
     name = "hostward-agent",
@@ -37,6 +37,12 @@ pub struct Options {
     /// For tests: the directory of sshd's configuration and keys.
     #[arg(long, hide = true, default_value = "/etc/ssh")]
     pub etc_ssh: PathBuf,
+    /// For tests: where events go.
+    #[arg(long, hide = true, default_value = hostward_events::DIRECTORY)]
+    pub events: PathBuf,
+    /// Which boot this is, as `%b` of systemd.unit(5) has it: the service does not see /proc/sys.
+    #[arg(long, hide = true, default_value = "")]
+    pub boot_id: String,
 }
 
 impl Options {
@@ -73,6 +79,11 @@ impl Options {
     /// For which keys and names the certificates in the inbox are.
     pub fn certified(&self) -> PathBuf {
         self.state.join("certified.json")
+    }
+
+    /// What root's reports said so far, of which there are events.
+    pub fn known(&self) -> PathBuf {
+        self.state.join("known.json")
     }
 
     /// What the agent tells root.

@@ -19,6 +19,11 @@ pub fn fraction() -> f64 {
     (u64::from_le_bytes(bytes()) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
+/// 128 bits, hexadecimal: for what people read.
+pub fn hex_id() -> String {
+    crate::machine::hex(&bytes::<16>())
+}
+
 /// 128 bits, base64url: for idempotency keys and credential ids.
 pub fn id() -> String {
     URL_SAFE_NO_PAD.encode(bytes::<16>())

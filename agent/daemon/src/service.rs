@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::control::{Asked, Control};
 use crate::disk;
 use crate::driver::{Agent, Signals};
+use crate::events::Events;
 use crate::machine::machine;
 use crate::paths::Options;
 use crate::sockets::{self, Inherited};
@@ -34,8 +35,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let inherited = Inherited::take()?;
     let asked = control(&options, inherited.control)?;
     let watch = Watch::start(watched(&options))?;
-    let agent = Agent::new(options.clone(), config, machine)?;
+    let events = Arc::new(Events::start(&options, &config)?);
+    let agent = Agent::new(options.clone(), config, machine, events.clone())?;
     ssh_agent(&options, inherited.ssh_agent, &agent)?;
+    events.started();
     let signals = Signals { asked, watch, hang_up, watchdog: sd_notify::watchdog_enabled() };
 
     // Nothing was asked of the network yet: a backend that does not answer must not hold up a boot.
@@ -47,6 +50,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     // Whatever was under way is dropped: every file is replaced in one step, every request may be repeated.
     notify(NotifyState::Stopping);
+    events.stopped();
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use hostward_protocol::document::SubidRange;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -36,6 +37,9 @@ pub struct Person {
     /// When the person lost login on this host; absent while they have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<DateTime<Utc>>,
+    /// Every subordinate id they ever had here, which nobody else gets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subids: Vec<SubidRange>,
     /// The home was archived or deleted after that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub home_settled: bool,

@@ -12,6 +12,7 @@ mod host;
 mod membership;
 mod people;
 mod services;
+mod subids;
 mod sudo;
 
 pub(crate) use grants::{GrantEntry, GrantState};

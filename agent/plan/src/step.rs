@@ -1,12 +1,13 @@
 //! The plan: ordered differences between desired state and facts, as data.
 
+mod about;
 mod json;
 mod text;
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use hostward_protocol::report::Finding;
+use hostward_protocol::report::{AccountChange, Finding};
 
 use crate::desired::KrlSpec;
 use crate::facts::{Accounts, ManagedFile, OwnDirectory};
@@ -94,8 +95,10 @@ pub enum Step {
     ReplaceAccounts {
         /// What it holds.
         accounts: Accounts,
-        /// What changes, as a person reads it: `add user alice (70001)`.
-        changes: Vec<String>,
+        /// What changes, one by one.
+        changes: Vec<AccountChange>,
+        /// How many changes there are that are not named.
+        more: usize,
     },
     /// Remove the account database.
     RemoveAccounts,

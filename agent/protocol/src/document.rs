@@ -15,7 +15,7 @@ mod ssh;
 pub use entitlement::{Arguments, Command, Entitlement, Entitlements, RunAs};
 pub use entry::Entry;
 pub use grant::{Grant, Grants};
-pub use person::{Group, Groups, User, UserStatus, Users};
+pub use person::{Group, Groups, SubidRange, User, UserStatus, Users};
 pub use project::{HomeRemoval, Project, Removal, Settings};
 pub use service::{Service, Services};
 pub use ssh::{Revoked, Ssh};

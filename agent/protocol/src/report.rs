@@ -108,8 +108,112 @@ pub struct Finding {
 pub struct StepOutcome {
     /// The step, as `hostward plan` prints it.
     pub step: String,
+    /// What it is about, for programs.
+    #[serde(default)]
+    pub about: About,
     /// What came of it.
     pub outcome: Outcome,
+}
+
+/// What a step is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum About {
+    /// The account database.
+    Accounts {
+        /// What changes in it, one by one.
+        changes: Vec<AccountChange>,
+        /// How many changes there are that are not named.
+        #[serde(default)]
+        more: u64,
+    },
+    /// Sudo rules.
+    Sudo,
+    /// Which SSH CAs are trusted, or which certificates are revoked.
+    Trust,
+    /// sshd's configuration, and the certificates that it presents.
+    Sshd,
+    /// Which local accounts stand for users, or what their ssh is told.
+    Services,
+    /// Sessions and processes of somebody who lost access.
+    Sessions {
+        /// The name they had.
+        name: String,
+        /// Their uid.
+        uid: u32,
+    },
+    /// The home of somebody who left.
+    Home {
+        /// The name they had.
+        name: String,
+        /// Their uid.
+        uid: u32,
+        /// The home.
+        home: String,
+    },
+    /// Something else: the pass itself, a directory of hostward's.
+    #[default]
+    #[serde(other)]
+    Other,
+}
+
+/// One entry of the account database that changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountChange {
+    /// What becomes of it.
+    pub change: Change,
+    /// Whether it is a user or a group.
+    pub entry: Entry,
+    /// Its name, the new one where it changes.
+    pub name: String,
+    /// Its uid or gid.
+    pub id: u32,
+    /// What there is to say of it, such as `home, shell` or `with 2 members`; often empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// What becomes of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It is new.
+    Add,
+    /// It goes.
+    Remove,
+    /// It stays, and differs.
+    Change,
+}
+
+/// A kind of entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entry {
+    /// A user.
+    User,
+    /// A group.
+    Group,
+}
+
+/// As a person reads it: `add user alice (70001)`.
+impl std::fmt::Display for AccountChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let verb = match self.change {
+            Change::Add => "add",
+            Change::Remove => "remove",
+            Change::Change => "change",
+        };
+        let entry = match self.entry {
+            Entry::User => "user",
+            Entry::Group => "group",
+        };
+        write!(f, "{verb} {entry} {} ({})", self.name, self.id)?;
+        match (self.change, self.detail.as_str()) {
+            (_, "") => Ok(()),
+            (Change::Change, detail) => write!(f, ": {detail}"),
+            (_, detail) => write!(f, " {detail}"),
+        }
+    }
 }
 
 /// What came of a step.

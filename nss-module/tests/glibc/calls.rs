@@ -105,7 +105,7 @@ fn text(pointer: *const c_char, buffer: &[u8]) -> String {
     text.to_string_lossy().into_owned()
 }
 
-fn passwd(entry: &libc::passwd, buffer: &[u8]) -> Passwd {
+pub(super) fn passwd(entry: &libc::passwd, buffer: &[u8]) -> Passwd {
     Passwd {
         name: text(entry.pw_name, buffer),
         password: text(entry.pw_passwd, buffer),
@@ -117,7 +117,7 @@ fn passwd(entry: &libc::passwd, buffer: &[u8]) -> Passwd {
     }
 }
 
-fn group(entry: &libc::group, buffer: &[u8]) -> Group {
+pub(super) fn group(entry: &libc::group, buffer: &[u8]) -> Group {
     let mut members = Vec::new();
     let mut at = entry.gr_mem;
     assert!(at.is_aligned(), "gr_mem is aligned");
@@ -143,6 +143,15 @@ fn group(entry: &libc::group, buffer: &[u8]) -> Group {
 
 type ByName<T> = unsafe extern "C" fn(*const c_char, *mut T, *mut c_char, usize, *mut c_int) -> c_int;
 type ById<T> = unsafe extern "C" fn(u32, *mut T, *mut c_char, usize, *mut c_int) -> c_int;
+type InitgroupsDyn = unsafe extern "C" fn(
+    *const c_char,
+    u32,
+    *mut c_long,
+    *mut c_long,
+    *mut *mut u32,
+    c_long,
+    *mut c_int,
+) -> c_int;
 type Next<T> = unsafe extern "C" fn(*mut T, *mut c_char, usize, *mut c_int) -> c_int;
 
 /// Calls the module itself, and reads the result if it is there.
@@ -195,16 +204,7 @@ pub fn uid_finder() -> impl FnMut(u32) -> bool {
 pub type Finder = (&'static str, Box<dyn FnMut() -> bool>);
 
 /// Lookups whose callers take the same stack, after one that does nothing.
-pub fn finder(user: &'static CStr, uid: u32, group: &'static CStr) -> Vec<Finder> {
-    // SAFETY: the functions' types.
-    let (getpwnam_r, getpwuid_r, getgrnam_r, getspnam_r) = unsafe {
-        (
-            function::<ByName<libc::passwd>>("getpwnam_r"),
-            function::<ById<libc::passwd>>("getpwuid_r"),
-            function::<ByName<libc::group>>("getgrnam_r"),
-            function::<ByName<libc::spwd>>("getspnam_r"),
-        )
-    };
+pub fn finders(user: &'static CStr, uid: u32, group: &'static CStr, gid: u32) -> Vec<Finder> {
     fn with<T: 'static>(
         name: &'static str,
         mut call: impl FnMut(*mut T, *mut c_char, usize, *mut c_int) -> c_int + 'static,
@@ -219,15 +219,62 @@ pub fn finder(user: &'static CStr, uid: u32, group: &'static CStr) -> Vec<Finder
     extern "C" fn nothing(_: *mut u8, _: *mut c_char, _: usize, _: *mut c_int) -> c_int {
         SUCCESS
     }
-    // SAFETY: C strings, a result, a buffer and its length, an errno.
-    unsafe {
-        vec![
-            with("nothing", move |r, b, l, e| nothing(r, b, l, e)),
-            with("getpwnam_r", move |r, b, l, e| getpwnam_r(user.as_ptr(), r, b, l, e)),
-            with("getpwuid_r", move |r, b, l, e| getpwuid_r(uid, r, b, l, e)),
-            with("getgrnam_r", move |r, b, l, e| getgrnam_r(group.as_ptr(), r, b, l, e)),
-            with("getspnam_r", move |r, b, l, e| getspnam_r(user.as_ptr(), r, b, l, e)),
-        ]
+    fn by_name<T: 'static>(function_name: &'static str, key: &'static CStr) -> Finder {
+        // SAFETY: the function's type.
+        let call = unsafe { function::<ByName<T>>(function_name) };
+        // SAFETY: a C string, a result, a buffer and its length, an errno.
+        with(function_name, move |r, b, l, e| unsafe { call(key.as_ptr(), r, b, l, e) })
+    }
+    fn by_id<T: 'static>(function_name: &'static str, key: u32) -> Finder {
+        // SAFETY: the function's type.
+        let call = unsafe { function::<ById<T>>(function_name) };
+        // SAFETY: a result, a buffer and its length, an errno.
+        with(function_name, move |r, b, l, e| unsafe { call(key, r, b, l, e) })
+    }
+    fn next<T: 'static>(function_name: &'static str) -> Finder {
+        // SAFETY: the function's type.
+        let call = unsafe { function::<Next<T>>(function_name) };
+        // SAFETY: a result, a buffer and its length, an errno.
+        with(function_name, move |r, b, l, e| unsafe { call(r, b, l, e) })
+    }
+    // SAFETY: the function's type.
+    let initgroups = unsafe { function::<InitgroupsDyn>("initgroups_dyn") };
+    // SAFETY: never freed, and large enough not to be grown.
+    let mut gids: *mut u32 = unsafe { libc::malloc(400).cast() };
+    vec![
+        with("nothing", move |r, b, l, e| nothing(r, b, l, e)),
+        by_name::<libc::passwd>("getpwnam_r", user),
+        by_id::<libc::passwd>("getpwuid_r", uid),
+        by_name::<libc::group>("getgrnam_r", group),
+        by_id::<libc::group>("getgrgid_r", gid),
+        by_name::<libc::spwd>("getspnam_r", user),
+        next::<libc::passwd>("getpwent_r"),
+        next::<libc::group>("getgrent_r"),
+        next::<libc::spwd>("getspent_r"),
+        with("initgroups_dyn", move |_: *mut u8, _, _, e| {
+            let (mut start, mut size) = (0, 100);
+            // SAFETY: a C string, and a list from malloc with its sizes.
+            unsafe { initgroups(user.as_ptr(), 1, &raw mut start, &raw mut size, &raw mut gids, -1, e) }
+        }),
+    ]
+}
+
+/// glibc's own `getpwnam_r`, which asks the module, in the same way.
+pub fn finder_of_glibc(user: &'static CStr) -> impl FnMut() -> bool {
+    let mut result = Box::new(MaybeUninit::<libc::passwd>::uninit());
+    let (mut buffer, mut found) = (vec![0_u8; 65_536], Box::new(null_mut()));
+    move || {
+        // SAFETY: a C string, a result, a buffer and its length, a place for a pointer.
+        let code = unsafe {
+            libc::getpwnam_r(
+                user.as_ptr(),
+                result.as_mut_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                &raw mut *found,
+            )
+        };
+        code == 0 && !found.is_null()
     }
 }
 
@@ -259,7 +306,7 @@ pub fn getgrent(buffer: &mut [u8]) -> Answer<Group> {
 /// Name, password, and the seven numbers.
 pub type Shadow = (String, String, [c_long; 7]);
 
-fn shadow(entry: &libc::spwd, buffer: &[u8]) -> Shadow {
+pub(super) fn shadow(entry: &libc::spwd, buffer: &[u8]) -> Shadow {
     let numbers = [
         entry.sp_lstchg,
         entry.sp_min,
@@ -301,15 +348,6 @@ pub fn initgroups(
     size: usize,
     limit: c_long,
 ) -> (c_int, c_int, Vec<u32>, c_long) {
-    type InitgroupsDyn = unsafe extern "C" fn(
-        *const c_char,
-        u32,
-        *mut c_long,
-        *mut c_long,
-        *mut *mut u32,
-        c_long,
-        *mut c_int,
-    ) -> c_int;
     let user = CString::new(user).expect("no NUL");
     let (mut start, mut grown, mut errno) = (list.len() as c_long, size as c_long, -1);
     // SAFETY: a list from malloc, as the function wants it; `start` of it are filled when it returns.
@@ -330,89 +368,6 @@ pub fn initgroups(
         libc::free(gids.cast());
         (status, errno, all, grown)
     }
-}
-
-/// What a reentrant function of glibc returns, and the entry.
-fn glibc<C, T>(
-    call: impl FnOnce(*mut C, *mut c_char, usize, *mut *mut C) -> c_int,
-    read: impl FnOnce(&C, &[u8]) -> T,
-) -> (c_int, Option<T>) {
-    let mut buffer = vec![0_u8; 65_536];
-    let (mut entry, mut found) = (MaybeUninit::<C>::uninit(), null_mut());
-    let code = call(entry.as_mut_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), &raw mut found);
-    // SAFETY: glibc says that it filled it.
-    let entry = (!found.is_null()).then(|| read(unsafe { entry.assume_init_ref() }, &buffer));
-    (code, entry)
-}
-
-/// glibc's `getpwnam_r`: what it returns, and the entry.
-pub fn glibc_getpwnam(name: &str) -> (c_int, Option<Passwd>) {
-    let name = CString::new(name).expect("no NUL");
-    // SAFETY: a C string, and what `glibc` passes.
-    glibc(|e, b, l, f| unsafe { libc::getpwnam_r(name.as_ptr(), e, b, l, f) }, passwd)
-}
-
-/// glibc's `getpwuid_r`.
-pub fn glibc_getpwuid(uid: u32) -> (c_int, Option<Passwd>) {
-    // SAFETY: what `glibc` passes.
-    glibc(|e, b, l, f| unsafe { libc::getpwuid_r(uid, e, b, l, f) }, passwd)
-}
-
-/// glibc's `getgrnam_r`.
-pub fn glibc_getgrnam(name: &str) -> (c_int, Option<Group>) {
-    let name = CString::new(name).expect("no NUL");
-    // SAFETY: a C string, and what `glibc` passes.
-    glibc(|e, b, l, f| unsafe { libc::getgrnam_r(name.as_ptr(), e, b, l, f) }, group)
-}
-
-/// glibc's `getgrgid_r`.
-pub fn glibc_getgrgid(gid: u32) -> (c_int, Option<Group>) {
-    // SAFETY: what `glibc` passes.
-    glibc(|e, b, l, f| unsafe { libc::getgrgid_r(gid, e, b, l, f) }, group)
-}
-
-/// glibc's `getspnam_r`.
-pub fn glibc_getspnam(name: &str) -> (c_int, Option<Shadow>) {
-    unsafe extern "C" {
-        fn getspnam_r(
-            name: *const c_char,
-            entry: *mut libc::spwd,
-            buffer: *mut c_char,
-            len: usize,
-            found: *mut *mut libc::spwd,
-        ) -> c_int;
-    }
-    let name = CString::new(name).expect("no NUL");
-    // SAFETY: a C string, and what `glibc` passes.
-    glibc(|e, b, l, f| unsafe { getspnam_r(name.as_ptr(), e, b, l, f) }, shadow)
-}
-
-/// glibc's enumeration of passwd.
-pub fn glibc_all_users() -> Vec<Passwd> {
-    // SAFETY: no arguments.
-    unsafe { libc::setpwent() };
-    // SAFETY: what `glibc` passes.
-    let next = || glibc(|e, b, l, f| unsafe { libc::getpwent_r(e, b, l, f) }, passwd).1;
-    std::iter::from_fn(next).collect()
-}
-
-/// glibc's enumeration of group.
-pub fn glibc_all_groups() -> Vec<Group> {
-    // SAFETY: no arguments.
-    unsafe { libc::setgrent() };
-    // SAFETY: what `glibc` passes.
-    let next = || glibc(|e, b, l, f| unsafe { libc::getgrent_r(e, b, l, f) }, group).1;
-    std::iter::from_fn(next).collect()
-}
-
-/// glibc's `getgrouplist`.
-pub fn glibc_getgrouplist(name: &str, primary: u32) -> Vec<u32> {
-    let name = CString::new(name).expect("no NUL");
-    let (mut gids, mut count) = (vec![0; 100], 100);
-    // SAFETY: a C string and room for `count` gids.
-    let found = unsafe { libc::getgrouplist(name.as_ptr(), primary, gids.as_mut_ptr(), &raw mut count) };
-    gids.truncate(usize::try_from(found).expect("fits"));
-    gids
 }
 
 pub fn errno() -> c_int {

@@ -57,6 +57,7 @@ pub fn people(count: u32, generation: u64) -> (Vec<User>, Vec<Group>) {
         local_gids: vec![990],
         principals: vec![format!("user{n}")],
         valid_until: 0,
+        subids: Vec::new(),
     };
     let group = |name: &str, gid, members| Group { name: name.into(), gid, members };
     let groups = vec![

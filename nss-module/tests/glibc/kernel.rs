@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_int, c_void};
-use std::mem::{size_of, zeroed};
+use std::mem::{size_of, transmute, zeroed};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::{null, null_mut};
@@ -44,6 +44,27 @@ pub fn at_thread_end(destructor: extern "C" fn(*mut c_void)) {
         assert_eq!(libc::pthread_key_create(&raw mut key, Some(destructor)), 0);
         assert_eq!(libc::pthread_setspecific(key, (&raw const OPENINGS).cast()), 0);
     }
+}
+
+/// What the program's own destructor calls, as the address of a function; 0 for nothing.
+static AT_DESTRUCTION: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn destroy() {
+    let act = AT_DESTRUCTION.load(Ordering::SeqCst) as *const ();
+    if !act.is_null() {
+        // SAFETY: `at_destruction` stored a function of this type.
+        unsafe { transmute::<*const (), extern "C" fn()>(act)() };
+    }
+}
+
+// SAFETY: a pointer to a function without arguments, as the section holds them.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static DESTRUCTOR: extern "C" fn() = destroy;
+
+/// Has `act` called by a destructor of the program itself.
+pub fn at_destruction(act: extern "C" fn()) {
+    AT_DESTRUCTION.store(act as *const () as usize, Ordering::SeqCst);
 }
 
 /// A process that stays outside of what this one is about to enter.

@@ -6,6 +6,7 @@ use crate::calls::{
     self, NOTFOUND, Passwd, SUCCESS, TRYAGAIN, getgrgid, getgrnam, getpwnam, getpwuid, getspnam,
 };
 use crate::host::{Host, descriptors};
+use crate::through;
 
 fn user3() -> Passwd {
     Passwd {
@@ -25,7 +26,7 @@ pub fn passwd_by_name_and_uid(host: &Host) {
     let mut buffer = [0; 1024];
     assert_eq!(getpwnam(b"user3", &mut buffer), (SUCCESS, -1, Some(user3())));
     assert_eq!(getpwuid(100_003, &mut buffer), (SUCCESS, -1, Some(user3())));
-    assert_eq!(calls::glibc_getpwnam("user3"), (0, Some(user3())));
+    assert_eq!(through::getpwnam("user3"), (0, Some(user3())));
     assert_eq!(descriptors(), before, "no descriptor is kept");
 }
 
@@ -67,14 +68,18 @@ pub fn who_is_not_there_is_not_found(host: &Host) {
         assert_eq!(getgrgid(id, &mut buffer), (NOTFOUND, libc::ENOENT, None));
     }
     assert_eq!(calls::initgroups("nobody", 1, &[1], 4, 0), (NOTFOUND, libc::ENOENT, vec![1], 4));
-    assert_eq!(calls::glibc_getpwnam("nobody"), (0, None));
+    assert_eq!(through::getpwnam("nobody"), (0, None));
 }
 
-/// Every length from nothing on: ERANGE below one threshold, the whole answer from there on.
+/// Every length from nothing on, at every alignment: ERANGE below one threshold, the whole answer from there on. What the
+/// answer points to is checked by those who read it.
 pub fn a_small_buffer_is_the_only_reason_for_erange(host: &Host) {
     host.serve(10, 1);
-    let mut buffer = [0xaa; 512];
-    let mut threshold = |ask: &dyn Fn(&mut [u8]) -> (i32, i32)| {
+    let mut memory = [0xaa; 640];
+    let offsets = || 0..16;
+    let mut threshold = |offset: usize, ask: &dyn Fn(&mut [u8]) -> (i32, i32)| {
+        let start = memory.as_ptr() as usize;
+        let buffer = &mut memory[start.next_multiple_of(16) - start + offset..];
         let mut threshold = None;
         for len in 0..buffer.len() {
             buffer[len..].fill(0xaa);
@@ -93,13 +98,33 @@ pub fn a_small_buffer_is_the_only_reason_for_erange(host: &Host) {
         assert_eq!(answer, (SUCCESS, -1));
         len
     };
+    let first = |rewind: &'static str, next: fn(&mut [u8]) -> (i32, i32)| {
+        move |buffer: &mut [u8]| {
+            assert_eq!(calls::rewind(rewind), SUCCESS);
+            next(buffer)
+        }
+    };
+    let first_user = first("setpwent", |buffer| status(calls::getpwent(buffer)));
+    let first_shadow = first("setspent", |buffer| status(calls::getspent(buffer)));
+    let first_group = first("setgrent", |buffer| status(calls::getgrent(buffer)));
     let passwd = "user3\0*\0generation 1\0/home/user3\0/bin/bash\0".len();
-    assert_eq!(threshold(&|buffer| status(getpwnam(b"user3", buffer))), passwd);
-    assert_eq!(threshold(&|buffer| status(getpwuid(100_003, buffer))), passwd);
-    assert_eq!(threshold(&|buffer| status(getspnam(b"user3", buffer))), "user3\0*\0".len());
-    let group = "alternate\0*\0".len() + 5 * "user0\0".len() + 6 * 8;
-    let aligned = threshold(&|buffer| status(getgrnam(b"alternate", buffer)));
-    assert!((group..group + 8).contains(&aligned), "{aligned} for {group}");
+    for offset in offsets() {
+        assert_eq!(threshold(offset, &|buffer| status(getpwnam(b"user3", buffer))), passwd);
+        assert_eq!(threshold(offset, &|buffer| status(getpwuid(100_003, buffer))), passwd);
+        assert_eq!(threshold(offset, &first_user), passwd);
+        assert_eq!(threshold(offset, &|buffer| status(getspnam(b"user3", buffer))), "user3\0*\0".len());
+        assert_eq!(threshold(offset, &first_shadow), "user3\0*\0".len());
+        // Pointers first, where the next aligned address is.
+        let pointers = |members: usize| offset.next_multiple_of(8) - offset + (members + 1) * 8;
+        let group = |name: &str, members| pointers(members) + name.len() + 3 + members * "user0\0".len();
+        assert_eq!(
+            threshold(offset, &|buffer| status(getgrnam(b"alternate", buffer))),
+            group("alternate", 5)
+        );
+        assert_eq!(threshold(offset, &|buffer| status(getgrgid(200_001, buffer))), group("everyone", 10));
+        assert_eq!(threshold(offset, &|buffer| status(getgrnam(b"empty", buffer))), group("empty", 0));
+        assert_eq!(threshold(offset, &first_group), group("empty", 0));
+    }
 }
 
 fn status<T>((status, errno, _): calls::Answer<T>) -> (i32, i32) {
@@ -117,10 +142,10 @@ pub fn members_are_aligned_in_any_buffer(host: &Host) {
 
 pub fn initgroups_through_glibc(host: &Host) {
     host.serve(10, 1);
-    assert_eq!(calls::glibc_getgrouplist("user2", 100_000), [100_000, 990, 200_001, 200_002]);
-    assert_eq!(calls::glibc_getgrouplist("user3", 100_000), [100_000, 990, 200_001]);
-    assert_eq!(calls::glibc_getgrouplist("user3", 990), [990, 200_001]);
-    assert_eq!(calls::glibc_getgrouplist("nobody", 7), [7]);
+    assert_eq!(through::getgrouplist("user2", 100_000), [100_000, 990, 200_001, 200_002]);
+    assert_eq!(through::getgrouplist("user3", 100_000), [100_000, 990, 200_001]);
+    assert_eq!(through::getgrouplist("user3", 990), [990, 200_001]);
+    assert_eq!(through::getgrouplist("nobody", 7), [7]);
 }
 
 pub fn initgroups_keeps_to_the_limit(host: &Host) {
@@ -142,6 +167,7 @@ pub fn initgroups_keeps_to_the_limit(host: &Host) {
     assert_eq!(ask(&[1, 2], 2, 1), (SUCCESS, -1, vec![1, 2], 2));
     // The primary group and what is there already are not repeated, and take no room.
     assert_eq!(calls::initgroups("user2", 200_001, &[200_001], 4, 3).2, [200_001, 990, 200_002]);
+    assert_eq!(calls::initgroups("user2", 200_001, &[], 4, 2).2, [990, 200_002]);
     assert_eq!(ask(&[990, 5], 4, 4).2, [990, 5, 200_001, 200_002]);
 }
 

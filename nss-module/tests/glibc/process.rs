@@ -4,6 +4,7 @@ use std::ffi::c_int;
 
 use crate::calls::{self, SUCCESS, UNAVAIL, getgrgid, getgrnam, getpwnam, getpwuid, getspnam};
 use crate::host::{Host, mappings};
+use crate::kernel;
 
 pub fn a_warm_lookup_makes_no_system_call(host: &Host) {
     host.serve(1000, 1);
@@ -77,6 +78,21 @@ pub fn a_lookup_at_exit(host: &Host) {
                 let _ = getpwnam(b"user2", &mut [0; 1024]);
             }
             calls::at_exit(look_up_and_leave);
+            std::process::exit(1)
+        });
+        assert_eq!(status, 42 << 8, "warm: {warm}");
+    }
+}
+
+/// When the C library takes a program down, the program's own destructors are called after all that was registered.
+pub fn a_lookup_after_everything_at_exit(host: &Host) {
+    host.serve(10, 1);
+    for warm in [false, true] {
+        let status = calls::fork(|| {
+            if warm {
+                let _ = getpwnam(b"user2", &mut [0; 1024]);
+            }
+            kernel::at_destruction(look_up_and_leave);
             std::process::exit(1)
         });
         assert_eq!(status, 42 << 8, "warm: {warm}");

@@ -131,7 +131,7 @@ pub fn eight_threads_and_a_replacement_every_10_ms(host: &Host) {
         for generation in 2.. {
             replace_by(host, generation);
             thread::sleep(Duration::from_millis(10));
-            if generation.is_multiple_of(100) {
+            if generation.is_multiple_of(10) {
                 memory.push((mappings(), resident_kib()));
             }
             if Instant::now() > end {
@@ -141,7 +141,7 @@ pub fn eight_threads_and_a_replacement_every_10_ms(host: &Host) {
         done.store(true, Ordering::Relaxed);
     });
     println!("{} rounds of lookups; mappings and resident KiB: {memory:?}", asked.into_inner());
-    let (first, last) = (memory.first().expect("a hundred"), memory.last().expect("a hundred"));
+    let (first, last) = (memory.first().expect("ten"), memory.last().expect("ten"));
     // The one in force, one that is being left, and one of each thread's own at the most.
     assert!(memory.iter().all(|(mappings, _)| *mappings <= 2 + 8), "{memory:?}");
     assert!(last.1 < first.1 + 1024, "{memory:?}");

@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use hostward_events::{Reader, Record};
 use hostward_protocol::local::{AgentStatus, EnrollmentState};
 use tempfile::TempDir;
 
 use crate::root::{Places, Root};
 use crate::wait::{PATIENCE, explained};
 use crate::{Agent, Backend, binary};
+
+/// Which boot the agent is told that it is.
+pub const BOOT: &str = "0123456789abcdef0123456789abcdef";
 
 /// A host, with a script in root's place.
 pub struct Host {
@@ -28,7 +32,7 @@ impl Host {
     /// A host without configuration.
     pub fn bare() -> Self {
         let dir = tempfile::tempdir().expect("no directory");
-        for name in ["etc", "root", "ssh", "state"] {
+        for name in ["etc", "root", "ssh", "state", "events"] {
             std::fs::create_dir(dir.path().join(name)).expect("no directory");
         }
         let root = Root::start(Places {
@@ -74,6 +78,9 @@ impl Host {
             .arg(self.path("root/status.json"))
             .arg("--etc-ssh")
             .arg(self.path("ssh"))
+            .arg("--events")
+            .arg(self.path("events"))
+            .args(["--boot-id", BOOT])
             .env_clear()
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -137,6 +144,25 @@ impl Host {
     /// All that the agent logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Where the agent's events are.
+    pub fn events_dir(&self) -> PathBuf {
+        self.path("events")
+    }
+
+    /// All events that are in the log, oldest first.
+    pub fn events(&self) -> Vec<Record> {
+        let read = Reader::new(&self.events_dir()).read_from(1, usize::MAX);
+        // There is no log before the first event.
+        let lines = read.map(|batch| batch.lines).unwrap_or_default();
+        lines.iter().map(|line| Record::read(line).expect("a line that is no event")).collect()
+    }
+
+    /// Waits until there is an event of this type, and returns the newest.
+    pub fn until_event(&self, kind: &str) -> Record {
+        let find = || self.events().into_iter().rev().find(|event| event.kind == format!("hostward.{kind}"));
+        explained(PATIENCE, || format!("{kind}\n{:#?}\nlog:\n{}", self.events(), self.log()), find)
     }
 
     /// A file of the operator's.

@@ -19,7 +19,7 @@ mod wait;
 
 pub use agent::Agent;
 pub use backend::Backend;
-pub use host::Host;
+pub use host::{BOOT, Host};
 pub use root::{Admission, Root};
 pub use service::{Account, JENKINS, SECOND, STRANGER, Service, UNKNOWN};
 pub use wait::{PATIENCE, until, within};

@@ -1,10 +1,14 @@
 //! A whole database of any accounts, then damaged in a few places: what is found has the key that was asked for, what is
-//! said not to be there is either absent from what was built or the index was hit, and nothing runs off.
+//! said not to be there is either absent from what was built or the index was hit, and nothing runs off. Whoever reads
+//! files back whole believes the checksum, so that it is made to match as well.
 #![no_main]
 
 use arbitrary::Arbitrary;
-use hostward_accounts::{Database, Group, Lookup, PROLOGUE, User, body, build};
+use hostward_accounts::{Database, Group, Lookup, PROLOGUE, SubidRange, Subids, User, body, build};
 use libfuzzer_sys::fuzz_target;
+
+#[path = "account_records/checksum.rs"]
+mod checksum;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -21,6 +25,7 @@ struct Person {
     home: u8,
     gids: Vec<u16>,
     valid_until: u32,
+    subids: Vec<(u16, u8)>,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -41,8 +46,15 @@ fuzz_target!(|input: Input| {
         hit(&mut file, usize::from(*at), damage);
     }
     let _ = hostward_accounts::decode_all(&file);
+    if let Some(sum) = file.get(PROLOGUE..).filter(|body| body.len() >= 48).map(checksum::checksum) {
+        file[PROLOGUE + 40..PROLOGUE + 48].copy_from_slice(&sum.to_le_bytes());
+        if let Ok((users, groups)) = hostward_accounts::decode_all(&file) {
+            assert!(users.is_sorted_by(|a, b| a.uid < b.uid) && groups.is_sorted_by(|a, b| a.gid < b.gid));
+        }
+    }
     let Some(database) = body(&file).and_then(|body| Database::new(body).ok()) else { return };
     ask(&database, &users, &groups);
+    ask_subids(body(&file).unwrap_or_default(), &users);
 });
 
 fn accounts(input: &Input) -> Option<(Vec<User>, Vec<Group>)> {
@@ -50,7 +62,7 @@ fn accounts(input: &Input) -> Option<(Vec<User>, Vec<Group>)> {
         return None;
     }
     let user = |person: &Person| User {
-        name: format!("u{}", "x".repeat(usize::from(person.name % 31)) ),
+        name: format!("u{}", "x".repeat(usize::from(person.name % 31))),
         uid: 1000 + u32::from(person.uid),
         gid: 1 + u32::from(person.uid),
         gecos: "g".repeat(person.gecos.into()),
@@ -59,6 +71,7 @@ fn accounts(input: &Input) -> Option<(Vec<User>, Vec<Group>)> {
         local_gids: person.gids.iter().take(40).map(|gid| 1 + u32::from(*gid)).collect(),
         principals: vec![format!("p{}", person.uid)],
         valid_until: person.valid_until.into(),
+        subids: person.subids.iter().take(4).map(|(start, count)| range(*start, *count)).collect(),
     };
     let mut users: Vec<User> = input.users.iter().map(user).collect();
     users.sort_by_key(|user| user.uid);
@@ -73,6 +86,10 @@ fn accounts(input: &Input) -> Option<(Vec<User>, Vec<Group>)> {
         members: members.iter().map(|m| u32::from(*m)).filter(|m| *m < count).collect(),
     };
     Some((users, input.groups.iter().enumerate().map(group).collect()))
+}
+
+fn range(start: u16, count: u8) -> SubidRange {
+    SubidRange { start: 1_000_000 + u32::from(start) * 64, count: 1 + u32::from(count % 64) }
 }
 
 fn hit(file: &mut Vec<u8>, at: usize, damage: &Damage) {
@@ -111,6 +128,34 @@ fn whole(file: &[u8], users: &[User], groups: &[Group]) {
         assert_eq!(found.name(), group.name.as_bytes());
     }
     ask(&database, users, groups);
+    let subids = body(file).and_then(|body| Subids::new(body).ok()).expect("what was built is read");
+    for user in users {
+        for range in &user.subids {
+            assert_eq!(subids.owner(range.start), Lookup::Found(user.uid));
+        }
+        assert_eq!(subids.of(user.uid).count(), user.subids.len());
+    }
+}
+
+/// Whatever is found holds what was asked for.
+fn ask_subids(body: &[u8], users: &[User]) {
+    let Ok(subids) = Subids::new(body) else { return };
+    for user in users {
+        assert!(subids.of(user.uid).count() <= body.len());
+        for id in
+            user.subids.iter().flat_map(|range| [range.start - 1, range.start, range.start + range.count])
+        {
+            if let Lookup::Found(owner) = subids.owner(id) {
+                let holds = |range: SubidRange| range.start <= id && range.last() >= Some(id);
+                // A damaged order can hide an entry from its owner, but makes nobody the owner of what no entry holds.
+                let somewhere = body.windows(16).step_by(4).any(|entry| {
+                    let word = |at: usize| u32::from_le_bytes(entry[at..at + 4].try_into().expect("four"));
+                    word(0) == owner && holds(SubidRange { start: word(4), count: word(8) })
+                });
+                assert!(somewhere, "{id} is said to be of {owner}");
+            }
+        }
+    }
 }
 
 fn ask(database: &Database<'_>, users: &[User], groups: &[Group]) {

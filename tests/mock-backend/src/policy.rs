@@ -155,6 +155,7 @@ impl Reader<'_> {
             status: user.status,
             principals: principals(name, user),
             expires: user.expires,
+            subids: user.subids.clone(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use hostward_protocol::document::{Arguments, HomeRemoval, UserStatus};
+use hostward_protocol::document::{Arguments, HomeRemoval, SubidRange, UserStatus};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
@@ -104,6 +104,9 @@ pub struct User {
     /// When access ends.
     #[serde(default, deserialize_with = "moment")]
     pub expires: Option<DateTime<Utc>>,
+    /// Subordinate ids.
+    #[serde(default)]
+    pub subids: Vec<SubidRange>,
 }
 
 /// `[groups.NAME]`

@@ -1,6 +1,6 @@
 //! A small team, the content of the golden files.
 
-use hostward_accounts::{Group, User};
+use hostward_accounts::{Group, SubidRange, User};
 
 pub fn users() -> Vec<User> {
     vec![
@@ -14,6 +14,7 @@ pub fn users() -> Vec<User> {
             local_gids: vec![27, 990],
             principals: vec!["alice".into(), "alice@example.org".into()],
             valid_until: 0,
+            subids: vec![],
         },
         User {
             name: "b".into(),
@@ -25,6 +26,7 @@ pub fn users() -> Vec<User> {
             local_gids: vec![990],
             principals: vec!["b".into()],
             valid_until: 1_900_000_000,
+            subids: vec![],
         },
         User {
             name: "a-name-of-thirty-two-bytes-length".chars().take(32).collect(),
@@ -36,8 +38,19 @@ pub fn users() -> Vec<User> {
             local_gids: vec![],
             principals: vec![],
             valid_until: 0,
+            subids: vec![],
         },
     ]
+}
+
+/// The same with subordinate ids, whose order is not that of the uids.
+#[allow(dead_code)]
+pub fn users_with_subids() -> Vec<User> {
+    let range = |start, count| SubidRange { start, count };
+    let mut users = users();
+    users[0].subids = vec![range(600_200_000, 65_536), range(700_000_000, 1024)];
+    users[2].subids = vec![range(600_100_000, 65_536)];
+    users
 }
 
 pub fn groups() -> Vec<Group> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hostward_plan::facts::OwnDirectory;
-use hostward_protocol::report::{Finding, Responsible};
+use hostward_protocol::report::{About, Finding, Responsible};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
@@ -60,6 +60,11 @@ impl Fate {
     /// Deleted.
     pub fn delete(uid: u32, name: &str, home: &str, now: DateTime<Utc>) -> Fate {
         Fate { uid, name: name.into(), home: home.into(), archive: None, decided: now }
+    }
+
+    /// What its step is about.
+    pub fn about(&self) -> About {
+        About::Home { name: self.name.clone(), uid: self.uid, home: self.home.clone() }
     }
 }
 

@@ -12,6 +12,7 @@ use super::Engine;
 use crate::effect::{self, Fate, HomeError};
 use crate::finding::chain;
 use crate::observe;
+use crate::processes::Whose;
 use crate::root::LEDGER;
 use crate::{sessions, state};
 
@@ -74,8 +75,8 @@ impl Drop for Task {
 
 impl Engine {
     /// Looks once more for processes under uids whose sessions ended.
-    pub(super) fn look_again_later(self: &Arc<Self>, uids: BTreeSet<u32>) {
-        if uids.is_empty() {
+    pub(super) fn look_again_later(self: &Arc<Self>, whose: Whose) {
+        if whose.uids().is_empty() {
             return;
         }
         let task = Task::begin(self);
@@ -84,10 +85,10 @@ impl Engine {
             std::thread::sleep(engine.second_look);
             let _working = engine.working();
             // Whoever was let in again meanwhile, or whose uid is a local account's now, is left alone.
-            let Some(uids) = observe::unclaimed(&engine.root, &uids) else {
+            let Some(uids) = observe::unclaimed(&engine.root, whose.uids()) else {
                 return;
             };
-            sessions::end_again(&engine.root, &uids);
+            sessions::end_again(&engine.root, &whose.only(uids));
         });
     }
 
@@ -160,7 +161,7 @@ impl Engine {
             };
             engine.background.with(|state| {
                 state.homes.remove(&fate.uid);
-                state.outcomes.push(StepOutcome { step, outcome });
+                state.outcomes.push(StepOutcome { step, about: fate.about(), outcome });
             });
         });
     }

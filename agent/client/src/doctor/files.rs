@@ -28,11 +28,12 @@ const fn may(path: &'static str, owner: &'static str, group: &'static str, mode:
     Expected { path, owner, group, mode, optional: true }
 }
 
-const EXPECTED: [Expected; 19] = [
+const EXPECTED: [Expected; 20] = [
     must("/etc/hostward", "root", "root", 0o755),
     must("/var/lib/hostward", "root", "root", 0o755),
     must("/run/hostward", "root", "root", 0o755),
     must("/var/lib/hostward-agent", "hostward", "hostward", 0o700),
+    must("/var/log/hostward", "hostward", "adm", 0o2750),
     must("/run/hostward/apply.sock", "root", "hostward", 0o660),
     must("/run/hostward/agent.sock", "root", "root", 0o600),
     must("/run/hostward/ssh-agent.sock", "root", "root", 0o666),
@@ -141,6 +142,10 @@ fn remake(path: &str) -> String {
         "/run/hostward/apply.sock" => "hostward-apply.socket hostward-apply.service",
         "/etc/hostward" | "/var/lib/hostward" | "/run/hostward" | "/var/lib/hostward-agent" => {
             return "run `systemd-tmpfiles --create hostward.conf`".into();
+        }
+        // The service has in its sight what was there when it started.
+        "/var/log/hostward" => {
+            return "run `systemd-tmpfiles --create hostward.conf`, then `systemctl restart hostward.service`".into();
         }
         _ => return "run `hostward apply`".into(),
     };

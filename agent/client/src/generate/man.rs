@@ -35,6 +35,10 @@ const HOST_STATUS: (&str, &str) =
 const AGENT_STATUS: (&str, &str) =
     ("/var/lib/hostward-agent/status.json", "what the agent knows: enrollment, backend, token");
 const REPORT: (&str, &str) = ("/var/lib/hostward/report.json", "the outcome of each step of the last pass");
+const EVENTS: (&str, &str) = (
+    "/var/log/hostward/events.jsonl",
+    "what happened, newest last; full files beside it have a number in their names",
+);
 const DATABASE: (&str, &str) =
     ("/var/lib/misc/hostward.db", "the account database that libnss_hostward.so.2 serves");
 const SUDOERS: (&str, &str) = ("/etc/sudoers.d/hostward", "what managed users may run with sudo");
@@ -53,7 +57,7 @@ const CLIENT_CONFIG: (&str, &str) =
 
 const USUAL: &[u8] = &[0, exit::ATTENTION, exit::USAGE, exit::CANNOT_ASK];
 
-const PAGES: [Page; 14] = [
+const PAGES: [Page; 15] = [
     Page {
         command: "",
         exits: &[0, exit::ATTENTION, exit::USAGE, exit::CANNOT_ASK, exit::OWN_SESSION],
@@ -64,6 +68,7 @@ const PAGES: [Page; 14] = [
             HOST_STATUS,
             AGENT_STATUS,
             REPORT,
+            EVENTS,
             DATABASE,
             SUDOERS,
             SSHD,
@@ -132,6 +137,20 @@ const PAGES: [Page; 14] = [
         examples: &[
             ("hostward explain alice", "See why alice can or cannot log in, and what she may run with sudo:"),
             ("hostward explain alice --json", "The same for a program:"),
+        ],
+    },
+    Page {
+        command: "events",
+        exits: USUAL,
+        files: &[EVENTS, CONFIGURATION],
+        examples: &[
+            (
+                "hostward events --since 2h",
+                "See what happened in the last two hours, as root or a member of adm:",
+            ),
+            ("hostward events --user alice --json", "Every event that names alice, for a program:"),
+            ("hostward events --type certificate --follow", "Watch certificates being issued and refused:"),
+            ("hostward events --verify", "See whether the log is as it was written:"),
         ],
     },
     Page {

@@ -80,6 +80,7 @@ impl Agent {
         let reply = match &forgotten {
             Ok(()) => {
                 log::info!("the identity of this host is gone");
+                self.events.left(&self.standing, &reply);
                 self.standing = Standing::Nobody;
                 self.view = View::Idle;
                 self.problems = Problems::default();

@@ -71,11 +71,10 @@ impl<'a> IdRules<'a> {
         IdRules { allowed, subordinate: merged }
     }
 
-    /// The subordinate range that an id is in.
-    pub(crate) fn subordinate(&self, id: u32) -> Option<&IdRange> {
-        let next = self.subordinate.partition_point(|range| range.first <= id);
-        let range = next.checked_sub(1).and_then(|n| self.subordinate.get(n))?;
-        range.contains(id).then_some(range)
+    /// A range of /etc/subuid or /etc/subgid that has one of these ids.
+    pub(crate) fn subordinate_among(&self, first: u32, last: u32) -> Option<IdRange> {
+        let next = self.subordinate.partition_point(|range| range.last < first);
+        self.subordinate.get(next).filter(|range| range.first <= last).copied()
     }
 
     fn check(&self, id: u64, kind: Kind) -> Result<u32, Refusal> {
@@ -105,7 +104,7 @@ impl<'a> IdRules<'a> {
                 ),
             ));
         }
-        if let Some(range) = self.subordinate(id) {
+        if let Some(range) = self.subordinate_among(id, id) {
             return Err(Refusal::operator(
                 format!("{word}-id-subordinate"),
                 format!(

@@ -34,7 +34,8 @@ pub(super) fn replace(desired: &Accounts, database: &DatabaseFact, steps: &mut S
 
 fn step(difference: Difference, to: Accounts) -> (Step, String) {
     let detail = difference.summary();
-    (Step::ReplaceAccounts { accounts: to, changes: difference.into_changes() }, detail)
+    let (changes, more) = difference.into_changes();
+    (Step::ReplaceAccounts { accounts: to, changes, more }, detail)
 }
 
 /// What both give: users who are in both, with their new attributes, and of groups, principals and times what both have.
@@ -72,9 +73,11 @@ fn narrowed(present: &Accounts, desired: &Accounts) -> Accounts {
 fn common_user(old: &User, new: &User) -> User {
     let gids = new.local_gids.iter().filter(|gid| old.local_gids.contains(gid)).copied().collect();
     let principals = new.principals.iter().filter(|p| old.principals.contains(p)).cloned().collect();
+    let subids = new.subids.iter().filter(|range| old.subids.contains(range)).copied().collect();
     User {
         local_gids: gids,
         principals,
+        subids,
         valid_until: earlier(old.valid_until, new.valid_until),
         ..new.clone()
     }

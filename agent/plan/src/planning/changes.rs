@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use hostward_accounts::{Group, User};
+use hostward_protocol::report::{AccountChange, Change, Entry};
 
 use crate::facts::Accounts;
 use crate::text::shown;
@@ -17,7 +18,7 @@ pub(super) struct Difference {
     pub(super) takes: bool,
     /// Somebody gains something.
     pub(super) gives: bool,
-    lines: Vec<String>,
+    named: Vec<AccountChange>,
     more: usize,
     users: Counts,
     groups: Counts,
@@ -37,12 +38,9 @@ impl Difference {
         difference
     }
 
-    /// One line a change.
-    pub(super) fn into_changes(mut self) -> Vec<String> {
-        if self.more > 0 {
-            self.lines.push(format!("and {} further changes", self.more));
-        }
-        self.lines
+    /// The changes, and how many there are besides.
+    pub(super) fn into_changes(self) -> (Vec<AccountChange>, usize) {
+        (self.named, self.more)
     }
 
     /// `+2 -1 users, -1 group`.
@@ -57,20 +55,18 @@ impl Difference {
             (Some(old), None) => {
                 self.takes = true;
                 self.users.removed += 1;
-                self.line(|| format!("remove user {} ({})", shown(&old.name), old.uid));
+                self.name(|| of_user(Change::Remove, old, String::new()));
             }
             (None, Some(new)) => {
                 self.gives = true;
                 self.users.added += 1;
-                self.line(|| format!("add user {} ({})", shown(&new.name), new.uid));
+                self.name(|| of_user(Change::Add, new, String::new()));
             }
             (Some(old), Some(new)) if old != new => {
                 self.users.changed += 1;
                 self.takes |= user_loses(old, new);
                 self.gives |= user_gains(old, new);
-                self.line(|| {
-                    format!("change user {} ({}): {}", shown(&new.name), new.uid, user_change(old, new))
-                });
+                self.name(|| of_user(Change::Change, new, user_change(old, new)));
             }
             _ => {}
         }
@@ -81,16 +77,14 @@ impl Difference {
             (Some((old, _)), None) => {
                 self.takes = true;
                 self.groups.removed += 1;
-                self.line(|| format!("remove group {} ({})", shown(&old.name), old.gid));
+                self.name(|| of_group(Change::Remove, old, String::new()));
             }
             (None, Some((new, _))) => {
                 self.gives = true;
                 self.groups.added += 1;
                 let members = new.members.len();
                 let plural = if members == 1 { "" } else { "s" };
-                self.line(|| {
-                    format!("add group {} ({}) with {members} member{plural}", shown(&new.name), new.gid)
-                });
+                self.name(|| of_group(Change::Add, new, format!("with {members} member{plural}")));
             }
             (Some((old, from)), Some((new, to))) => self.common_group(old, from, new, to),
             (None, None) => {}
@@ -111,7 +105,7 @@ impl Difference {
         self.groups.changed += 1;
         self.takes |= renamed || removed > 0;
         self.gives |= added > 0;
-        self.line(|| {
+        self.name(|| {
             let was = renamed.then(|| format!("was {}", shown(&old.name)));
             let signs: Vec<String> = [('+', added), ('-', removed)]
                 .into_iter()
@@ -120,17 +114,25 @@ impl Difference {
                 .collect();
             let members = (!signs.is_empty()).then(|| format!("members {}", signs.join(" ")));
             let parts: Vec<String> = [was, members].into_iter().flatten().collect();
-            format!("change group {} ({}): {}", shown(&new.name), new.gid, parts.join(", "))
+            of_group(Change::Change, new, parts.join(", "))
         });
     }
 
-    fn line(&mut self, line: impl FnOnce() -> String) {
-        if self.lines.len() < MAX_NAMED {
-            self.lines.push(line());
+    fn name(&mut self, change: impl FnOnce() -> AccountChange) {
+        if self.named.len() < MAX_NAMED {
+            self.named.push(change());
         } else {
             self.more += 1;
         }
     }
+}
+
+fn of_user(change: Change, user: &User, detail: String) -> AccountChange {
+    AccountChange { change, entry: Entry::User, name: shown(&user.name).to_string(), id: user.uid, detail }
+}
+
+fn of_group(change: Change, group: &Group, detail: String) -> AccountChange {
+    AccountChange { change, entry: Entry::Group, name: shown(&group.name).to_string(), id: group.gid, detail }
 }
 
 #[derive(Debug, Default)]
@@ -185,6 +187,7 @@ fn user_loses(old: &User, new: &User) -> bool {
 fn user_gains(old: &User, new: &User) -> bool {
     !is_within(&new.local_gids, &old.local_gids)
         || !is_within(&new.principals, &old.principals)
+        || !is_within(&new.subids, &old.subids)
         || end(new) > end(old)
 }
 
@@ -210,6 +213,7 @@ fn user_change(old: &User, new: &User) -> String {
         ("shell", old.shell != new.shell),
         ("local groups", old.local_gids != new.local_gids),
         ("principals", old.principals != new.principals),
+        ("subordinate ids", old.subids != new.subids),
         ("end of validity", old.valid_until != new.valid_until),
     ];
     let differences =

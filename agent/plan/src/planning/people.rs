@@ -1,6 +1,8 @@
 //! What the ledger is to know before the first step.
 
 use chrono::{DateTime, Utc};
+use hostward_accounts::User;
+use hostward_protocol::document::SubidRange;
 
 use super::target::Target;
 use crate::desired::Desired;
@@ -45,6 +47,7 @@ pub(super) fn remember(
             name: user.name.clone(),
             home: user.home.clone(),
             left: None,
+            subids: Vec::new(),
             home_settled: false,
         };
         match ledger.people.get_mut(&user.uid) {
@@ -53,13 +56,25 @@ pub(super) fn remember(
             Some(known) => {
                 let is_same = known.name == user.name && known.home == user.home;
                 if !is_same || known.left.is_some() || known.home_settled {
-                    *known = person();
+                    *known = Person { subids: std::mem::take(&mut known.subids), ..person() };
                 }
+                remember_subids(known, user);
             }
             None => {
-                ledger.people.insert(user.uid, person());
+                let mut new = person();
+                remember_subids(&mut new, user);
+                ledger.people.insert(user.uid, new);
             }
         }
     }
     ledger
+}
+
+fn remember_subids(person: &mut Person, user: &User) {
+    for range in &user.subids {
+        let range = SubidRange { start: range.start.into(), count: range.count.into() };
+        if let Err(place) = person.subids.binary_search(&range) {
+            person.subids.insert(place, range);
+        }
+    }
 }

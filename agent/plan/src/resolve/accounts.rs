@@ -118,6 +118,7 @@ pub(crate) fn build(
                 false => person.principals.iter().map(|p| p.as_str().to_owned()).collect(),
             },
             valid_until: person.valid_until,
+            subids: person.subids.clone(),
         })
         .collect();
     let primary: HashSet<u32> = people.admitted.iter().map(|person| person.gid.number()).collect();

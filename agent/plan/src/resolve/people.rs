@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use hostward_accounts::SubidRange;
 use hostward_protocol::document::{self, Entry, Settings, UserStatus};
 
 use crate::account::Kind;
@@ -18,6 +19,7 @@ use crate::resolve::groups::Groups;
 use crate::resolve::horizon::Horizon;
 use crate::resolve::host::Host;
 use crate::resolve::membership::{Members, earlier, login_until};
+use crate::resolve::subids::SubidRules;
 use crate::text::shown;
 
 /// Somebody who may log in here.
@@ -31,6 +33,8 @@ pub(crate) struct Person<'a> {
     pub(crate) home: HomePath<'a>,
     pub(crate) shell: Shell<'a>,
     pub(crate) principals: Vec<Principal<'a>>,
+    /// Ascending.
+    pub(crate) subids: Vec<SubidRange>,
     /// Unix seconds; 0 for never.
     pub(crate) valid_until: u64,
 }
@@ -112,6 +116,7 @@ impl<'a> People<'a> {
             }
         }
         let shared = Shared::among(&documents);
+        let rules = SubidRules::new(&documents, groups, host);
         let members = Members::of(groups, &documents);
         let until = login_until(grants, &members, &documents, &shared.ids);
         let now = horizon.now();
@@ -129,7 +134,7 @@ impl<'a> People<'a> {
                 Some(until) => {
                     horizon.note(document.expires);
                     people.primary_gids.insert(document.gid);
-                    match judge(document, until, settings, groups, &shared, host, findings) {
+                    match judge(document, until, settings, groups, &shared, &rules, host, findings) {
                         Ok(person) => {
                             people.admitted.push(person);
                             Standing::Admitted(people.admitted.len() - 1)
@@ -298,6 +303,7 @@ fn judge<'a>(
     settings: &'a Settings,
     groups: &Groups<'_>,
     shared: &Shared<'_>,
+    rules: &SubidRules<'_>,
     host: &Host<'_>,
     findings: &mut Findings,
 ) -> Result<Person<'a>, Vec<Refusal>> {
@@ -347,6 +353,7 @@ fn judge<'a>(
             home,
             shell,
             principals: principals(document, shared, findings),
+            subids: subids(document, rules, findings),
             valid_until: earlier(until, expiry(document)),
         }),
         _ => Err(refusals),
@@ -426,5 +433,20 @@ fn principals<'a>(
         let mend = "list the principals of the user's certificates on the backend";
         findings.warn(Refusal::backend("user-without-principals", message, mend).about(subject()));
     }
+    accepted
+}
+
+/// The ranges that are accepted, ascending; each is refused on its own.
+fn subids(document: &document::User, rules: &SubidRules<'_>, findings: &mut Findings) -> Vec<SubidRange> {
+    let mut accepted = Vec::with_capacity(document.subids.len());
+    for range in &document.subids {
+        match rules.judge(&document.id, *range) {
+            Ok(range) => accepted.push(range),
+            Err(refusal) => {
+                findings.refuse(refusal.about(subject("user", &document.name, &document.id)));
+            }
+        }
+    }
+    accepted.sort_unstable();
     accepted
 }

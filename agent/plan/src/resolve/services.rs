@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use hostward_protocol::document::{self, Entry, UserStatus};
+use hostward_protocol::document::{self, Entry, SubidRange, UserStatus};
 use hostward_protocol::report::Finding;
 use hostward_protocol::service::BoundService;
 
@@ -147,7 +147,7 @@ fn check_uid(uid: u64, people: &People<'_>, host: &Host<'_>) -> Result<u32, Refu
     if host.facts.local_users.iter().any(is_own) {
         return Err(reserved("that is hostward's own"));
     }
-    if let Some(range) = host.ids.subordinate(number) {
+    if let Some(range) = host.ids.subordinate_among(number, number) {
         return Err(Refusal::operator(
             "service-uid-subordinate",
             format!(
@@ -155,6 +155,18 @@ fn check_uid(uid: u64, people: &People<'_>, host: &Host<'_>) -> Result<u32, Refu
                 range.first, range.last
             ),
             "bind another uid on the backend, or take the range out of /etc/subuid and /etc/subgid",
+        ));
+    }
+    let of_policy = people.entries.iter().flat_map(|(user, _)| &user.subids);
+    let of_former = host.facts.ledger.people.values().flat_map(|person| &person.subids);
+    let has_it = |range: &SubidRange| range.start <= uid && uid - range.start < range.count;
+    if of_policy.chain(of_former).any(has_it) {
+        return Err(Refusal::backend(
+            "service-uid-subordinate",
+            format!(
+                "its uid {uid} is inside the subordinate ids of a user, who can become it in a container"
+            ),
+            "bind another uid on the backend",
         ));
     }
     let is_managed = people.admitted.binary_search_by_key(&number, |person| person.uid.number()).is_ok()

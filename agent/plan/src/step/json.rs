@@ -52,11 +52,12 @@ fn members(step: &Step) -> Value {
             json!({ "kind": "edit-sshd-main", "path": MAIN_PATH, "content": content })
         }
         Step::ReloadSshd => json!({ "kind": "reload-sshd" }),
-        Step::ReplaceAccounts { accounts, changes } => json!({
+        Step::ReplaceAccounts { accounts, changes, more } => json!({
             "kind": "replace-accounts",
             "users": accounts.users.len(),
             "groups": accounts.groups.len(),
-            "changes": changes,
+            "changes": changes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "further_changes": more,
         }),
         Step::RemoveAccounts => json!({ "kind": "remove-accounts" }),
         Step::EndSessions { uid, name } => json!({ "kind": "end-sessions", "uid": uid, "name": name }),

@@ -59,9 +59,12 @@ impl Display for Plan {
         }
         for planned in &self.steps {
             writeln!(f, "{:<7} {planned}", planned.direction)?;
-            if let Step::ReplaceAccounts { changes, .. } = &planned.step {
+            if let Step::ReplaceAccounts { changes, more, .. } = &planned.step {
                 for change in changes {
                     writeln!(f, "          {change}")?;
+                }
+                if *more > 0 {
+                    writeln!(f, "          and {more} further changes")?;
                 }
             }
         }

@@ -110,6 +110,16 @@ fn a_person_is_renamed() {
 }
 
 #[test]
+fn subordinate_ids() {
+    let mut world = World::new();
+    world.user_mut("u1")["subids"] = json!([{"start": 600_000_000, "count": 65_536}]);
+    world.settle();
+    world.user_mut("u1")["subids"] = json!([{"start": 600_100_000, "count": 65_536}]);
+    world.user_mut("u2")["subids"] = json!([{"start": 600_000_000, "count": 65_536}]);
+    check("subordinate-ids", &world);
+}
+
+#[test]
 fn a_uid_changes() {
     let mut world = World::new().settled();
     world.facts.running.insert(70001);

@@ -3,6 +3,7 @@
 
 use hostward_plan::facts::SudoDialect;
 use hostward_plan::ledger::Person;
+use hostward_protocol::document::SubidRange;
 use hostward_protocol::report::Finding;
 use serde_json::{Value, json};
 
@@ -119,6 +120,42 @@ fn rows() -> Vec<Row> {
     row(with_user(numbered(100_001)), "user-id-subordinate");
     row(with_user(numbered(60_900)), "user-id-outside-ranges");
     row(with_user(numbered(69_999)), "user-id-was-another");
+    for (start, count, code) in [
+        (600_000_000, 0, "subids-empty"),
+        (0, 65_536, "subids-reserved"),
+        (65_535, 1, "subids-reserved"),
+        (2_147_352_575, 2, "subids-reserved"),
+        (4_294_967_295, 1, "subids-reserved"),
+        (600_000_000, u64::MAX, "subids-reserved"),
+        (u64::MAX, u64::MAX, "subids-reserved"),
+        (70_500, 1, "subids-hold-local"),
+        (70_550, 51, "subids-hold-local"),
+        (70_001, 1, "subids-hold-id"),
+        (70_090, 11, "subids-hold-id"),
+        (66_000, 4_000, "subids-hold-id"),
+        (165_535, 1, "subids-exist-locally"),
+        (90_000, 65_536, "subids-exist-locally"),
+        (700_065_535, 1, "subids-were-anothers"),
+        (600_000_000, 200_000_000, "subids-were-anothers"),
+    ] {
+        row(with_user(having("subids", json!([{"start": start, "count": count}]))), code);
+    }
+    row(
+        with_user(having(
+            "subids",
+            json!([{"start": 600_000_000, "count": 9}, {"start": 600_000_008, "count": 9}]),
+        )),
+        "subids-shared",
+    );
+    row(
+        Box::new(|world| {
+            let range = json!([{"start": 600_000_000, "count": 9}]);
+            with_user(having("subids", range.clone()))(world);
+            world.user_mut("u3")["subids"] = range;
+        }),
+        "subids-shared",
+    );
+    row(with_user(having("subids", json!([{"start": -1, "count": 1}]))), "user-malformed");
     row(with_user(having("uid", json!(-1))), "user-malformed");
     row(with_user(having("uid", json!("70900"))), "user-malformed");
     row(with_user(having("name", json!(["x"]))), "user-malformed");
@@ -334,6 +371,13 @@ fn rows() -> Vec<Row> {
         row(service("uid", json!(uid)), "service-uid-reserved");
     }
     row(service("uid", json!(100_001)), "service-uid-subordinate");
+    row(
+        Box::new(|world| {
+            world.user_mut("u3")["subids"] = json!([{"start": 200_000, "count": 65_536}]);
+            world.services = vec![json!({"id": "sh", "user": "u1", "uid": 265_535})];
+        }),
+        "service-uid-subordinate",
+    );
     row(service("uid", json!(70_001)), "service-uid-managed");
     row(service("uid", json!(69_999)), "service-uid-managed");
     row(service("uid", json!(-1)), "service-malformed");
@@ -388,6 +432,7 @@ fn base() -> World {
         name: "gone".into(),
         home: "/home/gone".into(),
         left: None,
+        subids: vec![SubidRange { start: 700_000_000, count: 65_536 }],
         home_settled: true,
     };
     world.facts.ledger.people.insert(69_999, former);

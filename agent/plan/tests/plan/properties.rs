@@ -129,6 +129,7 @@ fn rights(facts: &Facts) -> BTreeSet<String> {
         rights.insert(format!("user {}", user.uid));
         rights.extend(user.principals.iter().map(|p| format!("{} principal {p}", user.uid)));
         rights.extend(user.local_gids.iter().map(|gid| format!("{} gid {gid}", user.uid)));
+        rights.extend(user.subids.iter().map(|range| format!("{} subordinate {}", user.uid, range.start)));
         let until = if user.valid_until == 0 { u64::MAX } else { user.valid_until };
         rights.extend(
             [1_811_808_000, u64::MAX]

@@ -47,6 +47,18 @@ pub struct User {
     /// From this moment the user may not log in any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<DateTime<Utc>>,
+    /// Subordinate ids, which the user may map into user namespaces; uids as well as gids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subids: Vec<SubidRange>,
+}
+
+/// Consecutive ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SubidRange {
+    /// The first of them.
+    pub start: u64,
+    /// How many there are.
+    pub count: u64,
 }
 
 /// Whether a user may log in at all.

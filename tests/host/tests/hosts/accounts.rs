@@ -82,14 +82,37 @@ fn assert_usable(fixture: &Fixture<'_>) {
 
     let ssh = fixture.ssh_as("alice");
     assert_eq!(ssh.run("id -un; sudo -n /usr/bin/id -u").expect_success(), "alice\n0\n");
-    // What a user puts before a setuid program does not reach the module, which reads no environment.
-    let hostile = "echo evil >libnss_hostward.so.2; \
-        LD_LIBRARY_PATH=$PWD LD_PRELOAD=$PWD/libnss_hostward.so.2 NSS_MODULE_PATH=$PWD HOME=/ sudo -n /usr/bin/id -u 2>/dev/null";
-    assert_eq!(ssh.run(hostile).expect_success(), "0\n");
+    assert_environment_does_not_matter(fixture);
     let refused = ssh.run("sudo -n /usr/bin/cat /etc/shadow");
     assert!(!refused.success() && refused.stdout.is_empty(), "{refused}");
     assert!(fixture.ssh_as("bob").run("true").success());
     assert!(!fixture.ssh_as("mallory").run("true").success());
+}
+
+/// What a user puts before a setuid program does not reach the module, which reads no environment.
+#[track_caller]
+fn assert_environment_does_not_matter(fixture: &Fixture<'_>) {
+    let ssh = fixture.ssh_as("alice");
+    let set = ssh.run("echo evil >libnss_hostward.so.2; mkdir -p audit; echo evil >audit/evil.so");
+    assert!(set.success(), "{set}");
+    // The trap works: a program that is not setuid falls into it.
+    let trapped = ssh.run("LD_LIBRARY_PATH=$PWD getent passwd bob");
+    assert!(!trapped.success() && trapped.stdout.is_empty(), "{trapped}");
+    let libraries = "LD_LIBRARY_PATH=$PWD LD_PRELOAD=$PWD/libnss_hostward.so.2 LD_AUDIT=$PWD/audit/evil.so LD_DEBUG=all \
+        LD_DEBUG_OUTPUT=$PWD/debug LD_BIND_NOT=1 LD_ORIGIN_PATH=$PWD LD_PROFILE=libnss_hostward.so.2 LD_PROFILE_OUTPUT=$PWD \
+        LD_SHOW_AUXV=1 LD_USE_LOAD_BIAS=1 LD_HWCAP_MASK=0 LD_DYNAMIC_WEAK=1";
+    let libc = "GLIBC_TUNABLES=glibc.malloc.check=3:glibc.rtld.optional_static_tls=1 MALLOC_CHECK_=3 MALLOC_PERTURB_=165 \
+        MALLOC_TRACE=$PWD/trace MALLOC_ARENA_MAX=1 MALLOC_TOP_PAD_=1 GCONV_PATH=$PWD LOCPATH=$PWD NLSPATH=$PWD/%N \
+        LANG=../../$PWD LC_ALL=../../$PWD LANGUAGE=../.. TZ=:$PWD/evil TZDIR=$PWD GETCONF_DIR=$PWD HOSTALIASES=$PWD/evil \
+        LOCALDOMAIN=evil RES_OPTIONS=debug RESOLV_HOST_CONF=$PWD/evil NIS_PATH=$PWD TMPDIR=$PWD";
+    let everybody = "NSS_MODULE_PATH=$PWD NSS_WRAPPER_PASSWD=$PWD/evil HOSTWARD_DB=$PWD/evil HOME=/ USER=root LOGNAME=root \
+        RUST_BACKTRACE=full RUST_LOG=trace LARGE=$(head -c 100000 /dev/zero | tr '\\0' x)";
+    for hostile in [libraries, libc, everybody, &format!("{libraries} {libc} {everybody}")] {
+        let output = ssh.run(&format!("{hostile} sudo -n /usr/bin/id -u 2>/dev/null"));
+        assert_eq!(output.stdout, "0\n", "{hostile}: {output}");
+    }
+    let left = ssh.run("test ! -e debug -a ! -e trace && rm -r libnss_hostward.so.2 audit");
+    assert!(left.success(), "{left}");
 }
 
 /// The whole way with both services running, and again with nothing of hostward running at all.

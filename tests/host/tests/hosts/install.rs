@@ -28,10 +28,12 @@ const ALWAYS: &[(&str, &str)] = &[
     ("/usr/lib/hostward/hostward-apply", "regular file 755 root:root"),
     ("/usr/lib/hostward/hostward-principals", "regular file 755 root:root"),
     ("/usr/lib/x86_64-linux-gnu/libnss_hostward.so.2", "regular file 644 root:root"),
+    ("/usr/lib/x86_64-linux-gnu/libsubid_hostward.so", "regular file 644 root:root"),
     ("/var/lib/hostward", "directory 755 root:root"),
     ("/var/lib/hostward/ssh", "directory 755 root:root"),
     ("/var/lib/hostward-agent", "directory 700 hostward:hostward"),
     ("/var/lib/misc", "directory 755 root:root"),
+    ("/var/log/hostward", "directory 2750 hostward:adm"),
 ];
 
 /// The same, once the host is enrolled.
@@ -41,6 +43,7 @@ const ENROLLED: &[(&str, &str)] = &[
     ("/var/lib/hostward/private", "directory 700 root:root"),
     ("/var/lib/hostward/report.json", "regular file 600 root:root"),
     ("/var/lib/hostward/ssh/host-ed25519-cert.pub", "regular file 644 root:root"),
+    ("/var/log/hostward/events.jsonl", "regular file 640 hostward:adm"),
     ("/var/lib/hostward/ssh/revoked.krl", "regular file 644 root:root"),
     ("/var/lib/hostward/ssh/user_ca.pub", "regular file 644 root:root"),
     ("/var/lib/hostward/status.json", "regular file 644 root:root"),
@@ -189,6 +192,10 @@ fn removal_and_purge_leave_the_host_as_it_was(release: Release) {
     let changes: Vec<_> = changes.iter().filter(|change| !is_account_file(change)).collect();
     assert_eq!(changes, [""; 0], "after removal");
     assert!(host.exists("/etc/hostward/hostward.toml"), "the operator's configuration stays until a purge");
+    assert!(
+        host.ok("cat /var/log/hostward/events.jsonl").contains("hostward.agent.stopped"),
+        "so does what happened"
+    );
     assert!(root_gets_in(&fixture, &key));
     host.must("systemctl is-active ssh cron; visudo -c");
 
@@ -198,9 +205,10 @@ fn removal_and_purge_leave_the_host_as_it_was(release: Release) {
     assert_eq!(fixture.ssh_as("alice").run("cat file").expect_success(), "mine\n");
     host.purge(PACKAGE);
     assert_eq!(before.changes(&etc(host)), [""; 0], "after purge");
-    let left = host
-        .ok("find / -xdev -path /proc -prune -o -path /var/cache/lab -prune -o -path /var/log -prune -o \
-                        -path /run/log -prune -o -iname '*hostward*' -print");
+    let left = host.ok(
+        "find / -xdev -path /proc -prune -o -path /var/cache/lab -prune -o -path /var/log/journal -prune -o \
+                        -path /run/log -prune -o -iname '*hostward*' -print",
+    );
     assert_eq!(left, "");
     let mentioned =
         host.run("grep -rlI hostward /etc /var/lib --exclude-dir=apt --exclude-dir=dpkg --exclude='*-'");

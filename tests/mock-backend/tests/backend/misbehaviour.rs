@@ -190,6 +190,7 @@ fn every_fault_of_the_table_can_be_switched_on() {
             "to" => "https://elsewhere.invalid/",
             "role" => "timestamp",
             "kind" => "users",
+            "flaw" => "expired",
             "code" if *name == "unauthorized" => "clock-skew",
             "code" => "500",
             _ => "1",

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use hostward_mock_backend::http::ROUTES;
 use hostward_protocol::api::{HostInfo, IDEMPOTENCY_KEY};
-use hostward_protocol::report::{Finding, Outcome, PolicyState, Report, Responsible, Staleness, StepOutcome};
+use hostward_protocol::report::{
+    About, AccountChange, Change, Entry, Finding, Outcome, PolicyState, Report, Responsible, Staleness,
+    StepOutcome,
+};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -383,7 +386,14 @@ fn full_report() -> Report {
         responsible: Responsible::Backend,
         mend: "rename it".into(),
     };
-    let step = |outcome| StepOutcome { step: "write the sudoers file".into(), outcome };
+    let step = |about, outcome| StepOutcome { step: "write the sudoers file".into(), about, outcome };
+    let change = AccountChange {
+        change: Change::Change,
+        entry: Entry::User,
+        name: "alice".into(),
+        id: 70001,
+        detail: "home".into(),
+    };
     let mut report = crate::hosts::sample_report(3);
     report.policy = Some(PolicyState {
         version: 4,
@@ -393,9 +403,13 @@ fn full_report() -> Report {
     });
     report.admission = Some(finding.clone());
     report.steps = vec![
-        step(Outcome::Done { detail: String::new() }),
-        step(Outcome::Failed(finding.clone())),
-        step(Outcome::Skipped { reason: "an earlier step failed".into() }),
+        step(About::Accounts { changes: vec![change], more: 3 }, Outcome::Done { detail: String::new() }),
+        step(About::Sessions { name: "bob".into(), uid: 70002 }, Outcome::Failed(finding.clone())),
+        step(About::Sudo, Outcome::Skipped { reason: "an earlier step failed".into() }),
+        step(
+            About::Home { name: "bob".into(), uid: 70002, home: "/home/bob".into() },
+            Outcome::Done { detail: "bob-70002.tar".into() },
+        ),
     ];
     report.refusals = vec![finding.clone()];
     report.drift = vec![finding.clone()];

@@ -1,0 +1,127 @@
+//! `hostward events --verify`: what is to be said of the log.
+
+use std::process::ExitCode;
+
+use hostward_events::Verdict;
+use serde_json::json;
+
+use crate::command::print_json;
+use crate::{exit, show};
+
+/// Prints it.
+pub fn print(verdict: &Verdict, as_json: bool) -> anyhow::Result<ExitCode> {
+    if as_json {
+        print_json(&members(verdict))?;
+    } else {
+        print!("{}", text(verdict));
+    }
+    Ok(if verdict.difference.is_some() { ExitCode::from(exit::ATTENTION) } else { ExitCode::SUCCESS })
+}
+
+fn text(verdict: &Verdict) -> String {
+    let Verdict { events, first, last, difference, acknowledged, .. } = verdict;
+    let mut text = String::new();
+    let mut say = |line: String| {
+        text.push_str(&show::clean(&line));
+        text.push('\n');
+    };
+    if let Some(found) = difference {
+        let place = format!("`{}`, line {}", found.path.display(), found.line);
+        say(format!("NOT as it was written: {place}: {}", found.what));
+    }
+    match (first, last) {
+        (Some(first), Some(last)) => {
+            let whole = if difference.is_some() { "whole up to there" } else { "whole" };
+            say(format!(
+                "{whole}: {events} events, {first} to {}, each with the hash of the one before",
+                last.sequence
+            ));
+            say(format!("the newest of them is {} with the hash {}", last.sequence, last.hash));
+            if *first > 1 {
+                say(format!("events before {first} made room for newer ones"));
+            }
+        }
+        _ if difference.is_none() => say("there are no events yet".into()),
+        _ => {}
+    }
+    if verdict.is_unfinished {
+        say("behind them is a part of one: it is being written, or a crash left it and the agent's next start sets it aside".into());
+    }
+    match acknowledged {
+        Some(head) if verdict.reaches_acknowledged => say(format!(
+            "event {} is the one that the backend acknowledged: up to there nothing was rewritten since",
+            head.sequence
+        )),
+        Some(head) => say(format!("event {}, which the backend acknowledged, was not reached", head.sequence)),
+        None => say(
+            "no backend has acknowledged events of this host: this shows damage, but not whether somebody who may \
+             write the log (root, hostward) rewrote it from some event on, or cut off its end"
+                .into(),
+        ),
+    }
+    text
+}
+
+fn members(verdict: &Verdict) -> serde_json::Value {
+    let Verdict { events, first, last, is_unfinished, difference, reaches_acknowledged, acknowledged } =
+        verdict;
+    json!({
+        "events": events,
+        "first": first,
+        "last": last,
+        "unfinished": is_unfinished,
+        "acknowledged": acknowledged,
+        "reaches_acknowledged": reaches_acknowledged,
+        "difference": difference.as_ref().map(|found| json!({
+            "file": found.path,
+            "line": found.line,
+            "what": found.what.to_string(),
+        })),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use hostward_events::{Difference, Head, What};
+
+    use super::*;
+
+    fn verdict() -> Verdict {
+        Verdict {
+            events: 3,
+            first: Some(1),
+            last: Some(Head { sequence: 3, hash: "ab".into() }),
+            is_unfinished: false,
+            difference: None,
+            reaches_acknowledged: false,
+            acknowledged: None,
+        }
+    }
+
+    #[test]
+    fn a_whole_chain_is_not_called_proof() {
+        let said = text(&verdict());
+        assert!(said.starts_with("whole: 3 events, 1 to 3"), "{said}");
+        assert!(said.contains("shows damage, but not whether somebody"), "{said}");
+    }
+
+    #[test]
+    fn the_place_is_named() {
+        let what = What::Chain { sequence: 4 };
+        let found = Difference { path: "/var/log/hostward/events.jsonl".into(), line: 4, what };
+        let said = text(&Verdict { difference: Some(found), ..verdict() });
+        assert!(
+            said.starts_with("NOT as it was written: `/var/log/hostward/events.jsonl`, line 4: event 4 "),
+            "{said}"
+        );
+        assert!(said.contains("whole up to there: 3 events"), "{said}");
+    }
+
+    #[test]
+    fn what_the_backend_has_is_said() {
+        let head = Head { sequence: 2, hash: "cd".into() };
+        let said = text(&Verdict { acknowledged: Some(head), reaches_acknowledged: true, ..verdict() });
+        assert!(said.contains("event 2 is the one that the backend acknowledged"), "{said}");
+        assert!(!said.contains("not whether somebody"), "{said}");
+    }
+}

@@ -1,0 +1,134 @@
+//! Events that the log does not have, counted.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::event::Event;
+use crate::kind::{Kind, Quota};
+use crate::ocsf::{Severity, Status};
+
+/// Why events are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// Their kind had used up its room.
+    Quota,
+    /// The log could not be written: a full disk, mostly.
+    Disk,
+    /// They came faster than the disk took them.
+    Queue,
+}
+
+impl Cause {
+    fn code(self) -> &'static str {
+        match self {
+            Cause::Quota => "quota-full",
+            Cause::Disk => "log-not-writable",
+            Cause::Queue => "disk-too-slow",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Cause::Quota => "the room that [events] gives them was used up",
+            Cause::Disk => "the log could not be written",
+            Cause::Queue => "the disk was too slow",
+        }
+    }
+}
+
+/// How many of one kind were lost for one reason, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Loss {
+    pub quota: Quota,
+    pub cause: Cause,
+    pub count: u64,
+    first: DateTime<Utc>,
+    last: DateTime<Utc>,
+}
+
+/// Losses that no event tells of yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses(Vec<Loss>);
+
+impl Losses {
+    /// Counts one more.
+    pub fn count(&mut self, quota: Quota, cause: Cause, at: DateTime<Utc>) {
+        self.count_many(quota, cause, at, 1);
+    }
+
+    /// Counts several.
+    pub fn count_many(&mut self, quota: Quota, cause: Cause, at: DateTime<Utc>, count: u64) {
+        if count > 0 {
+            self.add(Loss { quota, cause, count, first: at, last: at });
+        }
+    }
+
+    pub(crate) fn add(&mut self, more: Loss) {
+        match self.0.iter_mut().find(|loss| (loss.quota, loss.cause) == (more.quota, more.cause)) {
+            Some(loss) => {
+                loss.count += more.count;
+                loss.first = loss.first.min(more.first);
+                loss.last = loss.last.max(more.last);
+            }
+            None => self.0.push(more),
+        }
+    }
+
+    /// Adds what others counted.
+    pub fn extend(&mut self, more: Losses) {
+        more.0.into_iter().for_each(|loss| self.add(loss));
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many were lost of a kind of event.
+    pub fn of(&self, quota: Quota) -> u64 {
+        self.0.iter().filter(|loss| loss.quota == quota).map(|loss| loss.count).sum()
+    }
+
+    /// Takes those that `told` says may be told now.
+    pub(crate) fn take(&mut self, told: impl Fn(&Loss) -> bool) -> Vec<Loss> {
+        let (taken, left) = self.0.drain(..).partition(told);
+        self.0 = left;
+        taken
+    }
+}
+
+impl Loss {
+    /// The event that tells of it.
+    pub(crate) fn event(&self, at: DateTime<Utc>) -> Event {
+        let Loss { quota, cause, count, first, last } = self;
+        let what = if *count == 1 { "event" } else { "events" };
+        let message = format!(
+            "{count} {what} of the kind `{}` between {} and {} are lost: {}",
+            quota.name(),
+            first.format("%F %TZ"),
+            last.format("%F %TZ"),
+            cause.text()
+        );
+        Event::new(Kind::EventsLost, at, Severity::High, quota.name(), &message)
+            .with("log_type_id", 2)
+            .with("log_type", "Application")
+            .with("log_name", "hostward")
+            .outcome(Status::Failure, Some((cause.code(), cause.text())))
+            .unmapped("lost", json!({ "quota": quota.name(), "count": count, "cause": cause.code() }))
+            .unmapped("first", first.timestamp_millis())
+            .unmapped("last", last.timestamp_millis())
+    }
+}
+
+/// The end of the log was damaged and `cut` bytes were set aside.
+pub(crate) fn repaired(at: DateTime<Utc>, file: &str, cut: u64, sha256: &str) -> Event {
+    let message = format!(
+        "the end of `{file}` was no whole event ({cut} bytes, from a crash or a power cut): it was set aside as `events.torn`"
+    );
+    Event::new(Kind::EventsRepaired, at, Severity::Medium, file, &message)
+        .with("log_type_id", 2)
+        .with("log_type", "Application")
+        .with("log_name", "hostward")
+        .outcome(Status::Success, None)
+        .unmapped("cut", json!({ "file": file, "bytes": cut, "sha256": sha256 }))
+}

@@ -1,0 +1,117 @@
+//! A thread that stands still in the middle of a lookup, for as long as it likes, holds up nobody.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_void};
+use std::hint::spin_loop;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use crate::calls::{self, SUCCESS, getpwnam};
+use crate::host::{Host, mappings};
+
+const ROUNDS: usize = 200;
+/// The mapping in force, two that are being left (as many places as the module has), and the halted thread's own.
+const MOST_MAPPINGS: usize = 4;
+
+static STAND: AtomicBool = AtomicBool::new(false);
+static STANDS: AtomicBool = AtomicBool::new(false);
+/// Rounds in which the module's own code was interrupted, and not what it calls or what calls it.
+static WITHIN: AtomicUsize = AtomicUsize::new(0);
+static CODE: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+extern "C" fn stand_still(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: what the kernel passes to a handler set with SA_SIGINFO.
+    let at =
+        unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_RIP as usize] } as usize;
+    let [start, end] = [0, 1].map(|n: usize| CODE[n].load(Ordering::SeqCst));
+    WITHIN.fetch_add(usize::from((start..end).contains(&at)), Ordering::SeqCst);
+    STANDS.store(true, Ordering::SeqCst);
+    while STAND.load(Ordering::SeqCst) {
+        // SAFETY: no arguments.
+        unsafe { libc::sched_yield() };
+    }
+    STANDS.store(false, Ordering::SeqCst);
+}
+
+/// The range of addresses that the module's code is mapped at.
+fn code_of_the_module() -> [usize; 2] {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("reads");
+    let line = maps
+        .lines()
+        .find(|line| line.contains("r-xp") && line.contains("libnss_hostward"))
+        .expect("the module is mapped");
+    let (start, rest) = line.split_once('-').expect("a range");
+    let end = rest.split_once(' ').expect("a range").0;
+    [start, end].map(|address| usize::from_str_radix(address, 16).expect("hexadecimal"))
+}
+
+fn set_handler() {
+    // SAFETY: a handler of the right type.
+    unsafe {
+        let mut action = std::mem::zeroed::<libc::sigaction>();
+        action.sa_sigaction = stand_still as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+        assert_eq!(libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()), 0);
+    }
+}
+
+pub fn a_thread_that_stands_still_holds_up_nobody(host: &Host) {
+    host.serve(50, 1);
+    let mut found = calls::uid_finder();
+    assert!(found(100_001));
+    for (to, from) in CODE.iter().zip(code_of_the_module()) {
+        to.store(from, Ordering::SeqCst);
+    }
+    set_handler();
+    let (done, failed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let reader = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // SAFETY: no arguments.
+            reader.store(unsafe { libc::pthread_self() } as usize, Ordering::SeqCst);
+            while !done.load(Ordering::Relaxed) {
+                if !found(100_001) {
+                    failed.store(true, Ordering::SeqCst);
+                }
+            }
+        });
+        while reader.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        let thread = reader.load(Ordering::SeqCst) as libc::pthread_t;
+        for round in 0..ROUNDS {
+            STAND.store(true, Ordering::SeqCst);
+            // What it maps anew after the round before takes a while: it is met in different places of that.
+            (0..round * 37 % 4096).for_each(|_| spin_loop());
+            // SAFETY: the thread lives until `done`.
+            assert_eq!(unsafe { libc::pthread_kill(thread, libc::SIGUSR2) }, 0);
+            while !STANDS.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            for replacement in 0..4 {
+                let generation = (round * 4 + replacement + 2) as u64;
+                host.serve(50, generation);
+                let (status, errno, user) = getpwnam(b"user1", &mut [0; 1024]);
+                assert_eq!((status, errno), (SUCCESS, -1), "round {round}");
+                assert_eq!(
+                    user.expect("is there").gecos,
+                    format!("generation {generation}"),
+                    "round {round}"
+                );
+                assert!(mappings() <= MOST_MAPPINGS, "round {round}: {} mappings", mappings());
+            }
+            STAND.store(false, Ordering::SeqCst);
+            while STANDS.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(!failed.into_inner(), "the thread itself was always answered");
+    let within = WITHIN.load(Ordering::SeqCst);
+    println!("{within} of {ROUNDS} rounds stopped it within the module");
+    assert!(within >= ROUNDS / 20, "{within} of {ROUNDS} rounds stopped it within the module");
+    assert_eq!(getpwnam(b"user1", &mut [0; 1024]).0, SUCCESS);
+    assert_eq!(mappings(), 1);
+}
