@@ -53,7 +53,7 @@ pub struct Config {
     /// step-ca as issuer of certificates for service accounts, in place of the backend. Needs no enrollment.
     pub step_ca: Option<StepCa>,
     /// Service users.
-    pub service: Service,
+    pub service: ServiceUsers,
 }
 
 /// `[backend]`
@@ -137,7 +137,7 @@ impl Default for Sshd {
 /// `[service]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Service {
+pub struct ServiceUsers {
     /// Whether the SSH agent refuses clients that do not say for which SSH session they ask.
     pub require_hostbound: bool,
 }

@@ -105,7 +105,7 @@ impl Agent {
         let standing = identity::load(&options.identity(), &machine)
             .unwrap_or_else(|error| Standing::Damaged(damaged(&error)));
         let api = Api::new(Arc::new(Http::new(config.backend.clone())), clock.clone());
-        let desk = Arc::new(Desk::new(options.ssh.clone(), clock.clone()));
+        let desk = Arc::new(Desk::new(options.ssh.clone(), clock.clone(), Some(events.clone())));
         let now = Instant::now();
         let mut agent = Agent {
             root: Root::at(&options.apply_socket),

@@ -59,7 +59,6 @@ impl Events {
     }
 
     /// A service account was issued a certificate, or was refused one.
-    #[allow(dead_code, reason = "for whoever issues them")]
     pub fn certificate(&self, asked: &Certificate, outcome: Result<&Issued, &Finding>) {
         let now = Utc::now();
         self.record(match outcome {

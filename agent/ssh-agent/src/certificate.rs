@@ -98,7 +98,7 @@ pub struct Certificate {
     /// Names of extensions, each once, in their order.
     pub extensions: Vec<String>,
     purpose: Purpose,
-    authority: KeyData,
+    pub(crate) authority: KeyData,
     /// How much of it is signed: all but the signature.
     signed: usize,
     signature: Vec<u8>,

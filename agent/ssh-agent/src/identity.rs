@@ -138,6 +138,21 @@ impl Identity {
         &self.certificate.principals
     }
 
+    /// From when on it is good.
+    pub fn valid_after(&self) -> UnixTime {
+        self.certificate.valid_after
+    }
+
+    /// `SHA256:…` of the key.
+    pub fn key_fingerprint(&self) -> String {
+        self.key.public.fingerprint(Default::default()).to_string()
+    }
+
+    /// `SHA256:…` of the authority that signed the certificate.
+    pub fn authority_fingerprint(&self) -> String {
+        self.certificate.authority.fingerprint(Default::default()).to_string()
+    }
+
     /// Until when it is good.
     pub fn valid_before(&self) -> UnixTime {
         self.certificate.valid_before

@@ -1,7 +1,7 @@
-//! Standard input and output, joined to a TCP connection. The kernel does the copying where it can (splice(2)).
+//! Standard input and output, joined to a TCP connection.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::sync::mpsc;
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::agent::ServiceError;
 
+/// Read and written at once.
+const BUFFER: usize = 64 << 10;
 /// How long the name and the connection may take together. ssh waits for longer, and says less.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -68,17 +70,30 @@ impl Pump {
         // Ends with the process, should the host be done before whoever writes here.
         std::thread::spawn(move || {
             // A host that does not read any more says so to the other half as well.
-            let _ = io::copy(&mut input, &mut outgoing);
+            let _ = copy(&mut input, &mut outgoing);
             let _ = outgoing.shutdown(Shutdown::Write);
         });
-        match io::copy(&mut incoming, &mut output) {
+        match copy(&mut incoming, &mut output) {
             // Whoever reads here is gone; a connection that was reset is over.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
             {
                 Ok(())
             }
-            other => other.map(drop),
+            other => other,
+        }
+    }
+}
+
+/// Not [`io::copy`]: that is splice(2) here, which keeps whoever reads the pipe waiting while it waits for the socket.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => to.write_all(&buffer[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

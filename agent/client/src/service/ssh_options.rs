@@ -46,9 +46,9 @@ pub fn lines(user: &str, program: &Path) -> Vec<String> {
     own.into_iter().chain(everywhere()).map(|(name, value)| format!("{name} {value}")).collect()
 }
 
-/// A shell runs it, after ssh has replaced what begins with `%`.
+/// ssh has a shell exec it, after it has replaced what begins with `%`.
 fn proxy_command(program: &Path, id: &str) -> String {
-    format!("exec {} proxycommand -- {}", for_shell(program), for_shell(Path::new(id)))
+    format!("{} proxycommand -- {}", for_shell(program), for_shell(Path::new(id)))
 }
 
 /// One word of a shell's, as ssh passes it on.
@@ -97,7 +97,7 @@ mod tests {
             "hostkeyalias h1",
             "stricthostkeychecking true",
             "forwardagent no",
-            "proxycommand exec /usr/bin/hostward proxycommand -- h1",
+            "proxycommand /usr/bin/hostward proxycommand -- h1",
             "preferredauthentications publickey",
             "userknownhostsfile /var/lib/hostward/ssh/known_hosts",
         ] {

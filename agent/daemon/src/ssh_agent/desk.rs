@@ -16,6 +16,7 @@ use super::issuer::{Issuer, Office};
 use super::record::{Event, Record, seconds};
 use super::resolver::Resolver;
 use crate::clock::Clock;
+use crate::events::Events;
 
 /// Answers. Shared by all connections.
 #[derive(Debug)]
@@ -31,10 +32,10 @@ pub struct Desk {
 
 impl Desk {
     /// A desk that goes by what root wrote down in `dir`.
-    pub fn new(dir: PathBuf, clock: Arc<Clock>) -> Self {
+    pub fn new(dir: PathBuf, clock: Arc<Clock>, events: Option<Arc<Events>>) -> Self {
         let bindings = Arc::new(Bindings::new(dir));
         let office = Arc::new(Office::default());
-        let record = Arc::new(Record::default());
+        let record = Arc::new(Record::new(events));
         Desk {
             identities: Arc::new(Identities::new(
                 bindings.clone(),

@@ -1,14 +1,15 @@
 //! What is written down of certificates issued and refused, and of signatures refused: in one place.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use hostward_events::{Caller, Certificate, Issued};
 use hostward_protocol::api::CallerHint;
 use hostward_protocol::report::Finding;
 use hostward_ssh_agent::{Identity, Refusal};
 
 use super::issuer::shown;
+use crate::events::Events;
 
 /// How many refusals are written down in a minute. Any bound account can cause as many as it likes.
 const MOST: u32 = 30;
@@ -34,9 +35,19 @@ pub enum Event<'a> {
     NotSigned(&'a Refusal),
 }
 
-/// Writes down what happened to whoever has `uid`.
-#[derive(Debug, Default)]
-pub struct Record(Mutex<Minute>);
+/// Writes down what happened to whoever has `uid`: certificates in the log of events, all of it in the journal.
+#[derive(Default)]
+pub struct Record {
+    minute: Mutex<Minute>,
+    /// None in tests.
+    events: Option<Arc<Events>>,
+}
+
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Record").finish_non_exhaustive()
+    }
+}
 
 #[derive(Debug, Default)]
 struct Minute {
@@ -46,8 +57,16 @@ struct Minute {
 }
 
 impl Record {
+    /// Writes into this log of events.
+    pub fn new(events: Option<Arc<Events>>) -> Self {
+        Record { events, ..Record::default() }
+    }
+
     /// Writes it down.
     pub fn record(&self, uid: u32, hint: &CallerHint, event: Event<'_>, now: DateTime<Utc>) {
+        if let Some(events) = &self.events {
+            keep(events, uid, hint, event);
+        }
         let who = who(uid, hint);
         match event {
             Event::Issued { user, identity } => log::info!(
@@ -72,7 +91,7 @@ impl Record {
     }
 
     fn has_room(&self, now: DateTime<Utc>) -> bool {
-        let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut minute = self.minute.lock().unwrap_or_else(PoisonError::into_inner);
         let number = now.timestamp().div_euclid(60);
         if minute.number != number {
             if minute.left_out > 0 {
@@ -88,6 +107,48 @@ impl Record {
         }
         has_room
     }
+}
+
+/// In the log of events. A signature that is refused is a client's mistake, and any account can make as many as it likes.
+fn keep(events: &Events, uid: u32, hint: &CallerHint, event: Event<'_>) {
+    let asked = |user: &str, key| Certificate {
+        caller: Caller { uid, pid: hint.pid, unit: hint.unit.clone(), account: account(uid) },
+        user: Some(user.to_owned()),
+        issuer: "backend".into(),
+        key,
+    };
+    match event {
+        Event::Issued { user, identity } => {
+            let issued = Issued {
+                key_id: identity.key_id().to_owned(),
+                serial: identity.serial(),
+                principals: identity.principals().to_vec(),
+                valid_after: moment(identity.valid_after()),
+                valid_before: moment(identity.valid_before()),
+                ca: identity.authority_fingerprint(),
+            };
+            events.certificate(&asked(user, Some(identity.key_fingerprint())), Ok(&issued));
+        }
+        Event::NotIssued { user, reason } => events.certificate(&asked(user, None), Err(reason)),
+        Event::NotSigned(_) => {}
+    }
+}
+
+/// The local account of a uid: of the file alone, since nothing else must be waited for.
+fn account(uid: u32) -> Option<String> {
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    let mut accounts = passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _, own) = (fields.next()?, fields.next()?, fields.next()?);
+        (own.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    accounts.next()
+}
+
+/// What certificates count by as a moment; the last one there is for what never comes.
+fn moment(seconds: u64) -> DateTime<Utc> {
+    let moment = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    moment.unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 fn who(uid: u32, hint: &CallerHint) -> String {

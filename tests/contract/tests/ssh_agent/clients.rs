@@ -78,8 +78,17 @@ fn each_certificate_is_written_down_with_who_asked() {
     {
         assert!(line.contains(part), "{part}: {line}");
     }
+    let event = service.host.until_event("certificate.issued");
+    assert_eq!(event.data["actor"]["user"]["uid"], "9");
+    assert_eq!(event.data["actor"]["user"]["name"], "news", "the local account");
+    assert!(event.data["actor"]["process"]["pid"].is_number());
+    for (name, value) in [("issuer", "backend"), ("service_user", "deploy")] {
+        assert_eq!(event.data["unmapped"][name], value);
+    }
     service.backend.fault("wrong-certificate", &["flaw=other-ca"]);
     service.account(SECOND).certificates();
+    let event = service.host.until_event("certificate.refused");
+    assert_eq!(event.data["actor"]["user"]["uid"], "10");
     let log = service.host.log();
     let line =
         log.lines().find(|line| line.contains("not issued to uid 10")).unwrap_or_else(|| panic!("{log}"));

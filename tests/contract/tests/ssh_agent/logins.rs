@@ -84,3 +84,21 @@ fn a_client_by_hand_gets_a_login_signed_and_nothing_else() {
     assert_eq!(by_hand(&["alice"]), "refused\n");
     assert_eq!(by_hand(&["root", "blob"]), "refused\n");
 }
+
+#[test]
+fn proxycommand_carries_a_session_both_ways_and_ends_with_it() {
+    let service = Service::start();
+    let sshd = Sshd::start(&service, "web1", HostKey::Certified);
+    service.jenkins().hostward(&["version"]);
+    let name = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let program = service.host.dir().join("hostward");
+    let way = format!("ProxyCommand={} proxycommand -- {name} {}", program.display(), sshd.port());
+    let output = sshd.ssh(
+        service.jenkins(),
+        &["-o", &way],
+        "root",
+        "head -c 3000000 /dev/zero | wc -c; head -c 5000000 /dev/zero",
+    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.stdout.len(), "3000000\n".len() + 5_000_000);
+}

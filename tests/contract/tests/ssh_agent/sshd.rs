@@ -96,6 +96,11 @@ impl Sshd {
         account.run("ssh", &arguments)
     }
 
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What it logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).expect("an sshd")

@@ -27,7 +27,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (dir, script) = (tempfile::tempdir().unwrap(), Script::new());
-        let desk = Arc::new(Desk::new(dir.path().into(), Arc::new(Clock::default())));
+        let desk = Arc::new(Desk::new(dir.path().into(), Arc::new(Clock::default()), None));
         put(dir.path(), "user_ca.pub", &script.ca.line());
         desk.set_issuer(Some(Issuer::Script(script.clone())));
         let world = World { desk, script, dir };

@@ -13,11 +13,21 @@ const MAKE: &str = "mkdir -p /srv/c && mount --bind / /srv/c && mount --make-pri
     mount --bind -o ro /var/lib/hostward/ssh /srv/c/var/lib/hostward/ssh";
 
 /// Runs a command in it, with a uid.
-fn inside(site: &Site<'_>, namespaces: &str, uid: u32, command: &str) -> Output {
+fn inside(site: &Site<'_>, uid: u32, command: &str) -> Output {
     site.ci.host.run(&format!(
-        "unshare --mount --pid --fork --kill-child {namespaces} chroot /srv/c \
-         setpriv --reuid={uid} --regid={uid} --clear-groups \
+        "unshare --mount --pid --fork --kill-child chroot --userspec={uid}:{uid} --groups= /srv/c \
          env HOME=/tmp SSH_AUTH_SOCK=/run/hostward/ssh-agent.sock sh -c '{command}'"
+    ))
+}
+
+/// Runs a command as uid 112 of a user namespace, which is 100112 outside.
+fn mapped(site: &Site<'_>, command: &str) -> Output {
+    site.ci.host.run(&format!(
+        "unshare --user sleep 60 & p=$!
+         while [ $(readlink /proc/$p/ns/user) = $(readlink /proc/$$/ns/user) ]; do :; done
+         echo 112 100112 1 >/proc/$p/uid_map && echo 112 100112 1 >/proc/$p/gid_map
+         nsenter --user --target $p --setuid 112 --setgid 112 \
+         env SSH_AUTH_SOCK=/run/hostward/ssh-agent.sock sh -c '{command}'; status=$?; kill $p; exit $status"
     ))
 }
 
@@ -27,24 +37,24 @@ on_each_release! {
         let lab = new_lab();
         let site = Site::new(&lab, release);
         site.ci.host.must(MAKE);
-        let gone = inside(&site, "", 112, "hostward ssh web1 id -un");
+        let gone = inside(&site, 112, "hostward ssh web1 id -un");
         assert_eq!(gone.expect_success(), "deploy\n");
-        let plain = inside(&site, "", 112, "hostward proxycommand --config >/tmp/config && ssh -F /tmp/config web1 id -un");
+        let plain = inside(&site, 112, "hostward proxycommand --config >/tmp/config && ssh -F /tmp/config web1 id -un");
         assert_eq!(plain.expect_success(), "deploy\n");
         for uid in [0, 113] {
-            let listed = inside(&site, "", uid, "ssh-add -l");
+            let listed = inside(&site, uid, "ssh-add -l");
             assert!(listed.stdout.contains("no identities"), "{uid}: {listed}");
-            let refused = inside(&site, "", uid, "hostward ssh web1 true");
+            let refused = inside(&site, uid, "hostward ssh web1 true");
             assert!(refused.status == 1 && refused.stderr.contains("stands for no service user"), "{refused}");
         }
         // In a user namespace of its own the same number is another uid.
-        let mapped = inside(&site, "--user --map-root-user", 0, "ssh-add -l");
-        assert!(mapped.stdout.contains("no identities"), "{mapped}");
+        let other = mapped(&site, "id -u; ssh-add -l");
+        assert!(other.stdout.starts_with("112\n") && other.stdout.contains("no identities"), "{other}");
 
         // Mounted once, it is there after an upgrade: the socket is not made anew.
         let newer = with_version(&hostward_host_tests::package(), "9.0-1", &lab.directory("packages").expect("a directory"));
         site.ci.host.upgrade(&newer.expect("a newer package"));
-        let gone = inside(&site, "", 112, "hostward ssh web1 id -un");
+        let gone = inside(&site, 112, "hostward ssh web1 id -un");
         assert_eq!(gone.expect_success(), "deploy\n");
     }
 }
