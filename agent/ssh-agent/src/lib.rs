@@ -2,7 +2,7 @@
 //!
 //! No I/O, no clock: bytes and the time come in, bytes and decisions go out. The one thing that this crate must never
 //! do is sign what is not an SSH login of the asker's own service user. So a signature takes a [`Permission`], which
-//! only [`judge`] gives, and an [`Identity`] comes only of a certificate that was checked.
+//! only [`judge()`] gives, and an [`Identity`] comes only of a certificate that was checked.
 //!
 //! The protocol is that of draft-ietf-sshm-ssh-agent, with `session-bind@openssh.com` of OpenSSH's `PROTOCOL.agent`.
 
