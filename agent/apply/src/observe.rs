@@ -102,6 +102,16 @@ pub fn unclaimed(root: &Root, uids: &BTreeSet<u32>) -> Option<BTreeSet<u32>> {
     Some(uids)
 }
 
+/// What of `whose` is nobody else's by now: without uids that somebody has again, and without subordinate ids that somebody
+/// local has. `None` where that cannot be told.
+pub fn still_theirs(root: &Root, whose: Whose) -> Option<Whose> {
+    let uids = unclaimed(root, whose.uids())?;
+    let local_uids = local::users(root).ok()?.into_iter().map(|user| user.uid).collect();
+    let mut whose = whose.only(uids);
+    whose.spare(&LocalIds::new(&local_uids, &local::subordinate_ids(root).ok()?));
+    Some(whose)
+}
+
 /// Homes of people who left that are still there and still theirs.
 fn former_homes(root: &Root, ledger: &Ledger) -> BTreeMap<u32, PathBuf> {
     use std::os::unix::fs::MetadataExt;

@@ -85,10 +85,9 @@ impl Engine {
             std::thread::sleep(engine.second_look);
             let _working = engine.working();
             // Whoever was let in again meanwhile, or whose uid is a local account's now, is left alone.
-            let Some(uids) = observe::unclaimed(&engine.root, whose.uids()) else {
-                return;
-            };
-            sessions::end_again(&engine.root, &whose.only(uids));
+            if let Some(whose) = observe::still_theirs(&engine.root, whose) {
+                sessions::end_again(&engine.root, &whose);
+            }
         });
     }
 
