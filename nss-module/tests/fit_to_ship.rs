@@ -26,6 +26,9 @@ const FUNCTIONS: [&str; 15] = [
     "initgroups_dyn",
 ];
 
+/// Without the last, shadow from 4.16 on would use its files instead.
+const SUBID_FUNCTIONS: [&str; 4] = ["has_range", "list_owner_ranges", "find_subid_owners", "free"];
+
 /// What is linked as the module is (`build.rs`), but for the library's name.
 const LINKED: [&str; 6] =
     ["-Wl,-z,defs", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack", "-Wl,-z,nodelete", "-Wl,--as-needed"];
@@ -47,6 +50,17 @@ impl Library {
             "void *memmove(void *, void *, long);\nint _nss_hostward_endpwent(void) { return (long) memmove(0, 0, 0); }",
         );
         Self { source, flags: LINKED.into_iter().chain([NAMED]).collect() }
+    }
+
+    /// The subordinate id module, fit to ship.
+    fn subids() -> Self {
+        let function = |name: &&str| format!("int shadow_subid_{name}(void) {{ return 0; }}\n");
+        let source: String = SUBID_FUNCTIONS.iter().map(function).collect();
+        let source = source.replace(
+            "int shadow_subid_free(void) { return 0; }",
+            "void free(void *);\nvoid shadow_subid_free(void *array) { free(array); }",
+        );
+        Self { source, flags: LINKED.into_iter().chain(["-Wl,-soname,libsubid_hostward.so"]).collect() }
     }
 
     fn with(mut self, source: &str) -> Self {
@@ -145,6 +159,36 @@ fn a_library_is_refused_for_each_single_reason() {
     let directory = TempDir::new().expect("a directory");
     let output = check(&fit().build(directory.path()));
     assert_eq!(output.status.code(), Some(0), "what the others are made from is fit\n{}", said(&output));
+    for (library, reason) in cases {
+        let output = check(&library.build(directory.path()));
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{reason}\n{said}");
+        assert!(said.contains(reason), "{reason}\n{said}");
+        assert_eq!(said.lines().count(), 1, "for that reason alone\n{said}");
+    }
+}
+
+#[test]
+fn so_is_the_subordinate_id_module() {
+    let fit = Library::subids;
+    let has_range = "int shadow_subid_has_range(void) { return 0; }";
+    let calling = |declaration: &str, call: &str| {
+        let function = format!("{declaration};\nint shadow_subid_has_range(void) {{ return {call} != 0; }}");
+        fit().renaming(has_range, &function)
+    };
+    let directory = TempDir::new().expect("a directory");
+    let output = check(&fit().build(directory.path()));
+    assert_eq!(output.status.code(), Some(0), "what the others are made from is fit\n{}", said(&output));
+    let cases = [
+        (
+            fit().renaming("void shadow_subid_free", "__attribute__((used)) static void subid_free"),
+            "it exports 3 symbols, not the 4",
+        ),
+        (fit().with("int _nss_hostward_endpwent(void) { return 0; }\n"), "it exports 5 symbols, not the 4"),
+        (calling("char *getenv(char *)", "getenv(\"HOME\")"), "it calls getenv"),
+        (calling("void *getpwnam(char *)", "getpwnam(\"root\")"), "it calls getpwnam"),
+        (calling("void *dlopen(char *, int)", "dlopen(\"x\", 1)"), "it calls dlopen"),
+    ];
     for (library, reason) in cases {
         let output = check(&library.build(directory.path()));
         let said = said(&output);

@@ -1,6 +1,6 @@
 //! Containers without root: the real newuidmap and newgidmap, asked by managed and by local users.
 
-use hostward_host_tests::{Fixture, Release, SOON, TEAM, edited, new_lab};
+use hostward_host_tests::{Fixture, Release, SOON, TEAM, edited, new_lab, package};
 
 /// alice may map a thousand ids, bob none.
 fn team() -> String {
@@ -31,10 +31,22 @@ fn assert_maps(fixture: &Fixture<'_>, user: &str, first: u32, count: u32, may: b
     assert_eq!(shown, if may { vec![line.clone(), line] } else { vec![] }, "{output}");
 }
 
+/// Has shadow ask this service.
+#[track_caller]
+fn switch(fixture: &Fixture<'_>, service: &str) {
+    fixture.host.must(&format!(
+        "sed -i '/^subid:/d' /etc/nsswitch.conf; echo 'subid: {service}' >>/etc/nsswitch.conf"
+    ));
+}
+
 fn served(release: Release) {
     let lab = new_lab();
-    let fixture = Fixture::on(&lab, release).team(&team()).enrolled();
+    let fixture = Fixture::on(&lab, release).team(&team()).without_package().boot();
     let host = &fixture.host;
+    host.must("cp -a /etc/nsswitch.conf /root/pristine");
+    host.install(&package());
+    fixture.trust_backend("");
+    fixture.enroll();
     host.install_offered("uidmap");
     host.must("useradd --create-home --shell /bin/bash olga; useradd --create-home --shell /bin/bash oleg");
     host.must(
@@ -47,7 +59,7 @@ fn served(release: Release) {
     assert_maps(&fixture, "alice", 600_100_000, 1000, false);
     assert!(fixture.hostward("doctor").stdout.contains("subid: hostward"), "the mend is told");
 
-    host.must("cp -a /etc/nsswitch.conf /root/before; echo 'subid: hostward' >>/etc/nsswitch.conf");
+    switch(&fixture, "hostward");
     assert_maps(&fixture, "alice", 600_100_000, 1000, true);
     assert_maps(&fixture, "alice", 600_100_999, 1, true);
     for (first, count) in [(600_099_999, 2), (600_100_999, 2), (600_101_000, 1), (200_000, 1), (1000, 1)] {
@@ -70,9 +82,27 @@ fn served(release: Release) {
     host.must("sed -i '/600100500/d' /etc/subuid; hostward apply");
     assert_maps(&fixture, "alice", 600_100_000, 1000, true);
 
-    // Without its module shadow would give nobody anything.
+    // Somebody local who has the name meanwhile has not the ids.
+    host.must("cp -a /etc/passwd /root/passwd; echo 'alice:x:5005:5005::/:/bin/sh' >>/etc/passwd");
+    assert!(!host.run("getsubids alice").stdout.contains("600100000"));
+    host.must("mv /root/passwd /etc/passwd");
+    assert_maps(&fixture, "alice", 600_100_000, 1000, true);
+
+    // Local users need no database.
+    fixture.stop_timer();
+    host.must("echo damaged >/var/lib/misc/new; mv /var/lib/misc/new /var/lib/misc/hostward.db");
+    assert_maps(&fixture, "olga", 200_000, 65_536, true);
+    assert_maps(&fixture, "oleg", 300_000, 10, true);
+    assert_maps(&fixture, "oleg", 200_000, 1, false);
+    assert!(host.ok("getsubids olga").contains("200000 65536"));
+    host.must("rm /var/lib/misc/hostward.db");
+    assert_maps(&fixture, "oleg", 300_000, 10, true);
+
     host.purge("hostward");
-    host.must("cmp /etc/nsswitch.conf /root/after || ! grep -q hostward /etc/nsswitch.conf");
+    assert_eq!(host.read("/etc/nsswitch.conf"), host.read("/root/pristine"));
+    assert_maps(&fixture, "olga", 200_000, 65_536, true);
+    // Nor is it the end of them where the line is left without the module.
+    host.must("echo 'subid: hostward' >>/etc/nsswitch.conf");
     assert_maps(&fixture, "olga", 200_000, 65_536, true);
 }
 
@@ -84,6 +114,98 @@ fn newuidmap_asks_hostward_and_local_users_lose_nothing_bookworm() {
 #[test]
 fn newuidmap_asks_hostward_and_local_users_lose_nothing_trixie() {
     served(Release::Trixie);
+}
+
+/// Lines as people write them: by name, by number, for two names of one uid, side by side, and such as give nothing.
+fn lines(uid_of_oleg: &str) -> String {
+    let long = "x".repeat(2000);
+    format!(
+        "olga:200000:65536\n{uid_of_oleg}:300000:10\nolgas-other:400000:5\nolga:265536:10\n0{uid_of_oleg}:310000:10\n\
+         nobody-at-all:320000:10\n+olga:330000:10\nolga:0x51615:8\n{long}:340000:10\nolga:{long}:340000:10\n\
+         olga:345000:0\nolga:\n#olga:346000:5\nolga:347000:5:more\nolga:4294967290:100\n\nolga:350000:7"
+    )
+}
+
+/// Where ranges begin, end, meet, or are none.
+const PROBES: &[(u32, u32)] = &[
+    (200_000, 65_536),
+    (199_999, 2),
+    (265_535, 2),
+    (265_536, 10),
+    (200_000, 65_546),
+    (200_000, 65_547),
+    (300_000, 10),
+    (300_009, 2),
+    (400_000, 5),
+    (310_000, 1),
+    (320_000, 1),
+    (330_000, 1),
+    (333_333, 8),
+    (340_000, 1),
+    (345_000, 1),
+    (346_000, 1),
+    (347_000, 5),
+    (350_000, 7),
+    (350_006, 2),
+    (4_294_967_290, 5),
+];
+
+/// Everything that shadow says about local users, by whatever service it asks.
+fn said(fixture: &Fixture<'_>) -> Vec<String> {
+    let host = &fixture.host;
+    let mut said = Vec::new();
+    for user in ["olga", "olgas-other", "oleg", "nobody-at-all", "$(id -u oleg)", "root", ""] {
+        for kind in ["", "-g"] {
+            let output = host.run(&format!("getsubids {kind} \"{user}\""));
+            said.push(format!("getsubids {kind} {user}: {:?} {}", output.success(), output.stdout));
+        }
+    }
+    for user in ["olga", "olgas-other", "oleg"] {
+        for (first, count) in PROBES {
+            let output = host.run_as(user, &format!("cd; {}", maps(*first, *count)));
+            said.push(format!("{user} maps {count} from {first}: {}", output.success()));
+        }
+    }
+    said
+}
+
+/// Asked through the module, shadow says of local users what it says by itself.
+fn as_shadow(release: Release) {
+    let lab = new_lab();
+    let fixture = Fixture::on(&lab, release).team(&team()).enrolled();
+    let host = &fixture.host;
+    host.install_offered("uidmap");
+    host.must(
+        "useradd --create-home --shell /bin/bash olga; useradd --create-home --shell /bin/bash oleg
+         useradd --non-unique --uid $(id -u olga) --gid olga --home-dir /home/olga olgas-other",
+    );
+    let lines = lines(host.ok("id -u oleg").trim());
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        host.write(file, 0o644, "root:root", &lines);
+    }
+    switch(&fixture, "files");
+    let by_itself = said(&fixture);
+    switch(&fixture, "hostward");
+    assert_eq!(said(&fixture), by_itself);
+    let may = |line: &str| by_itself.iter().any(|said| said == line);
+    assert!(
+        may("olga maps 65546 from 200000: true") && may("oleg maps 10 from 300000: true"),
+        "{by_itself:#?}"
+    );
+    assert!(
+        may("olga maps 5 from 400000: true") && may("olga maps 65547 from 200000: false"),
+        "{by_itself:#?}"
+    );
+}
+
+#[test]
+fn of_local_users_the_module_says_what_shadow_says_bookworm() {
+    as_shadow(Release::Bookworm);
+}
+
+#[test]
+fn of_local_users_the_module_says_what_shadow_says_trixie() {
+    as_shadow(Release::Trixie);
 }
 
 /// What somebody runs under subordinate ids ends with their login, wherever it hides.
