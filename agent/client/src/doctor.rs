@@ -5,6 +5,7 @@ mod files;
 mod nsswitch;
 mod ssh;
 mod sshd;
+mod subid;
 mod sudo;
 
 use std::process::ExitCode;
@@ -73,6 +74,7 @@ pub fn run(format: Format) -> anyhow::Result<ExitCode> {
     let served = nsswitch::served();
     let checks: Vec<Check> = [
         nsswitch::checks(&served, host.as_ref()),
+        vec![subid::check()],
         files::checks(),
         sshd::checks(served.as_ref().ok().and_then(|users| users.first()), host.as_ref()),
         ssh::checks(),

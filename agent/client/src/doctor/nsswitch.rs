@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use hostward_accounts::map::Mapping;
 use hostward_protocol::local::HostStatus;
 
 use super::{Check, output};
@@ -33,31 +32,7 @@ pub fn checks(served: &Result<Vec<String>, String>, host: Option<&HostStatus>) -
     };
     let users = served.as_ref().map(Vec::len).map_err(String::as_str);
     checks.push(database(Path::new(DATABASE).exists(), users, host));
-    let text = std::fs::read_to_string(FILE).unwrap_or_default();
-    let given = Mapping::open(hostward_accounts::PATH)
-        .ok()
-        .is_some_and(|mapping| mapping.subids().is_ok_and(|subids| !subids.is_empty()));
-    checks.push(subordinate_ids(&text, given));
     checks
-}
-
-/// Whether shadow asks hostward for subordinate ids. It asks the first service of the line alone, so that this is for
-/// the operator to switch on.
-fn subordinate_ids(text: &str, given: bool) -> Check {
-    const NAME: &str = "subid";
-    let line =
-        text.lines().find_map(|line| line.get(..6)?.eq_ignore_ascii_case("subid:").then(|| &line[6..]));
-    let first = line.and_then(|services| services.split_whitespace().next());
-    match (first, given) {
-        (Some("hostward"), _) => Check::good(NAME, "shadow asks libsubid_hostward.so for subordinate ids"),
-        (_, false) => Check::absent(NAME, "no managed user has subordinate ids"),
-        (_, true) => Check::absent(
-            NAME,
-            format!(
-                "managed users have subordinate ids, and shadow does not ask for them: for containers without root put the line `subid: hostward` into {FILE}"
-            ),
-        ),
-    }
 }
 
 fn order(text: &str, database: &'static str) -> Check {
@@ -117,13 +92,6 @@ mod tests {
         assert!(!good("passwd: files\n"));
         assert!(!good("passwd: files # hostward\n"));
         assert!(!good("group: files hostward\n"));
-    }
-
-    #[test]
-    fn shadow_asks_the_first_service_only() {
-        let good = |text: &str| matches!(subordinate_ids(text, true).verdict, Verdict::Good { .. });
-        assert!(good("passwd: files\nsubid: hostward\n") && good("SUBID:\thostward files"));
-        assert!(!good("subid: files hostward") && !good("subid:") && !good("") && !good("# subid: hostward"));
     }
 
     #[test]
