@@ -15,7 +15,7 @@ use crate::finding::host;
 use crate::narrate::narrate;
 use crate::processes::LocalIds;
 use crate::report;
-use crate::root::{HOME_RETRIES, LEDGER, PRIVATE, REPORT, SSH, STATUS, TAKEN_TOKEN, UNTOLD};
+use crate::root::{HOME_RETRIES, LEDGER, PRIVATE, REPORT, STATUS, TAKEN_TOKEN, UNTOLD};
 use crate::store::Store;
 use crate::trust::Trust;
 
@@ -70,10 +70,9 @@ impl Engine {
         durable::remove(&root.path(STATUS))?;
         durable::remove(&root.path(HOME_RETRIES))?;
         durable::remove(&root.path(LEDGER))?;
-        for directory in [SSH, PRIVATE] {
-            // Not empty means that somebody else put something there, which is not ours to remove.
-            let _ = std::fs::remove_dir(root.path(directory));
-        }
+        // Not empty means that somebody else put something there, which is not ours to remove. The directory of what ssh
+        // and sshd read is the package's: the agent watches it.
+        let _ = std::fs::remove_dir(root.path(PRIVATE));
         Ok(())
     }
 }
