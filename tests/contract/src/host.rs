@@ -72,6 +72,8 @@ impl Host {
             .arg(self.path("agent.sock"))
             .arg("--ssh-agent-socket")
             .arg(self.path("ssh-agent.sock"))
+            .arg("--step-ca")
+            .arg(self.path("step-ca"))
             .arg("--ssh")
             .arg(self.path("ssh"))
             .arg("--host-status")
