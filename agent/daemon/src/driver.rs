@@ -6,6 +6,7 @@
 mod happening;
 mod leaving;
 mod problems;
+mod step_ca;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,11 +15,11 @@ use std::time::{Duration, Instant};
 use hostward_config::Config;
 use hostward_protocol::api::HostInfo;
 use hostward_protocol::local::{
-    AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState, StepCaStatus, TokenProblem,
+    AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState, TokenProblem,
 };
 use hostward_protocol::report::{Finding, Responsible};
 use tokio::signal::unix::Signal;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::Root;
 use crate::backend::{Api, Fault, Http};
@@ -33,16 +34,14 @@ use crate::job::Job;
 use crate::paths::Options;
 use crate::policy::{self, Follower, Repository};
 use crate::reporting::{self, Reporting};
-use crate::ssh_agent::{Authority, Desk, Issuer, Place};
+use crate::ssh_agent::{Desk, Issuer};
 use crate::status::Board;
 use crate::token::{Errand, Step};
 use crate::watch::Watch;
 use crate::{host_info, random};
 use happening::Happening;
 use problems::Problems;
-
-/// Where systemd says that it put credentials.
-const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+use step_ca::StepCa;
 
 /// What reaches the agent from outside.
 pub struct Signals {
@@ -81,12 +80,6 @@ pub struct Agent {
     problems: Problems,
     desk: Arc<Desk>,
     step_ca: Option<StepCa>,
-}
-
-/// The step-ca that issues certificates of local accounts, besides the backend or without one.
-struct StepCa {
-    status: watch::Receiver<StepCaStatus>,
-    making_ready: Job<()>,
 }
 
 /// What there is to say of the token.
@@ -144,28 +137,6 @@ impl Agent {
         agent.set_up_desk();
         agent.stand(standing, now);
         Ok(agent)
-    }
-
-    /// Tells the SSH agent what the operator's configuration says of it.
-    fn set_up_desk(&mut self) {
-        self.desk.set_require_hostbound(self.config.service.require_hostbound);
-        let known_hosts = self.options.step_ca_known_hosts();
-        let credentials = std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from);
-        let place = Place { credentials: credentials.as_deref(), known_hosts: &known_hosts };
-        let authority = self
-            .config
-            .step_ca
-            .as_ref()
-            .map(|settings| Arc::new(Authority::new(settings, place, self.clock.clone())));
-        if authority.is_none() {
-            Authority::none(known_hosts);
-        }
-        self.step_ca = authority.as_ref().map(|authority| {
-            let mut making_ready = Job::default();
-            making_ready.start(authority.clone().make_ready());
-            StepCa { status: authority.status(), making_ready }
-        });
-        self.desk.set_step_ca(authority);
     }
 
     /// What answers those who ask the SSH agent.
@@ -548,7 +519,7 @@ impl Agent {
         let beside = given_up.filter(|_| !matches!(self.standing, Standing::Nobody));
         let (problem, next_attempt) = self.problems.first(beside.map(|problem| &problem.finding));
         let polling = self.follower.as_ref().map(|f| f.describe(now));
-        let step_ca = self.step_ca.as_ref().map(|step_ca| step_ca.status.borrow().clone());
+        let step_ca = self.step_ca.as_ref().map(StepCa::status);
         self.board.update(self.clock.now(), |status| {
             status.enrollment = enrollment;
             status.problem = problem;

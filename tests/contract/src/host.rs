@@ -32,7 +32,7 @@ impl Host {
     /// A host without configuration.
     pub fn bare() -> Self {
         let dir = tempfile::tempdir().expect("no directory");
-        for name in ["etc", "root", "ssh", "state", "events"] {
+        for name in ["etc", "root", "ssh", "state", "events", "step-ca"] {
             std::fs::create_dir(dir.path().join(name)).expect("no directory");
         }
         let root = Root::start(Places {

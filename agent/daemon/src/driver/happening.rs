@@ -72,15 +72,9 @@ pub async fn next(agent: &mut Agent, signals: &mut Signals, watchdog: Option<&mu
         }
     };
     let step_ca = async {
-        let Some(step_ca) = step_ca else { return pending().await };
-        let changed = async {
-            if step_ca.status.changed().await.is_err() {
-                pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = changed => {}
-            () = step_ca.making_ready.finished() => {}
+        match step_ca {
+            Some(step_ca) => step_ca.changed().await,
+            None => pending().await,
         }
     };
     tokio::select! {

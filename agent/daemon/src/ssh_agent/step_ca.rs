@@ -3,7 +3,7 @@
 mod known_hosts;
 pub mod route;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hostward_protocol::local::StepCaStatus;
@@ -69,11 +69,6 @@ impl Authority {
             status: watch::Sender::new(status),
             beyond: Mutex::default(),
         }
-    }
-
-    /// There is none: what another one left is not believed.
-    pub fn none(known_hosts: PathBuf) {
-        KnownHosts::open(known_hosts, "#".into()).forget();
     }
 
     /// How it stands with it, and how it changes.

@@ -44,8 +44,7 @@ impl KnownHosts {
         known_hosts
     }
 
-    /// Nobody signs for hosts any more.
-    pub fn forget(&self) {
+    fn forget(&self) {
         *self.held() = Held::default();
         if let Err(error) = disk::remove(&self.path) {
             log::warn!("{error}");
