@@ -143,7 +143,8 @@ test: package backend step-ca images $(OCSF)/done
 
 # Wants a machine that does nothing else. The backend is an optimised one, or it would be what is measured.
 bench: export HOSTWARD_MOCK_BACKEND = $(CURDIR)/target/release/hostward-mock-backend
-bench: package images
+bench: export HOSTWARD_STEP_CA = $(CURDIR)/$(TOOLS)/step-ca/step-ca
+bench: package step-ca images
 	cargo build --locked --quiet --release --package hostward-mock-backend
 	cargo run --locked --quiet --release --package hostward-bench
 

@@ -25,9 +25,9 @@ pub fn begin(cause: Cause, now: DateTime<Utc>) -> Report {
     Report::new(cause, now, VERSION)
 }
 
-/// Says of a report which policy it is about, and what that means here.
-pub fn describe(report: &mut Report, policy: &Policy, desired: &Desired) {
-    report.policy = Some(PolicyState {
+/// Says of a report which policy it is about, where there is one, and what is refused of it and of the configuration.
+pub fn describe(report: &mut Report, policy: Option<&Policy>, desired: &Desired) {
+    report.policy = policy.map(|policy| PolicyState {
         version: policy.version,
         root_version: policy.root_version,
         expires: policy.expires,

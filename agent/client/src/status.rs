@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hostward_protocol::local::{AgentStatus, EnrollmentState, HostStatus, TokenProblem};
+use hostward_protocol::local::{AgentStatus, EnrollmentState, HostStatus, StepCaStatus, TokenProblem};
 use hostward_protocol::report::{Finding, Report, Staleness};
 use serde::Serialize;
 
@@ -65,21 +65,39 @@ impl Status {
         Status { enrolled, host, agent, report, overdue: false, stopped: Vec::new(), service: None }
     }
 
+    /// Whether the host has nobody's policy, nor needs one: its accounts get their certificates from a step-ca.
+    fn needs_no_policy(&self) -> bool {
+        let has_step_ca = match &self.agent {
+            Some(agent) => agent.enrollment == EnrollmentState::AwaitingToken && agent.step_ca.is_some(),
+            None => self.service.as_ref().is_some_and(service::State::is_of_step_ca),
+        };
+        has_step_ca && self.host.as_ref().is_none_or(|host| host.project.is_none() && host.policy.is_none())
+    }
+
     fn needs_attention(&self) -> bool {
+        let needs_policy = !self.needs_no_policy();
         let host = self.host.as_ref().is_none_or(|h| {
+            let is_fresh = h.policy.as_ref().map(|policy| policy.staleness == Staleness::Fresh);
             h.admission.is_some()
                 || !h.failures.is_empty()
                 || h.refused > 0
-                || h.policy.as_ref().is_none_or(|p| p.staleness != Staleness::Fresh)
+                || !is_fresh.unwrap_or(!needs_policy)
         });
-        let agent = self.agent.as_ref().is_some_and(|a| a.problem.is_some() || a.token.is_some());
+        let agent = self.agent.as_ref().is_some_and(|a| {
+            let step_ca = a.step_ca.as_ref().is_some_and(|step_ca| step_ca.problem.is_some());
+            a.problem.is_some() || a.token.is_some() || step_ca
+        });
         let service = self.service.as_ref().is_some_and(service::State::needs_attention);
-        !self.enrolled || self.overdue || !self.stopped.is_empty() || host || agent || service
+        let enrolled = self.enrolled || !needs_policy;
+        !enrolled || self.overdue || !self.stopped.is_empty() || host || agent || service
     }
 
     fn text(&self, root: bool, now: DateTime<Utc>) -> String {
         let mut text = String::new();
         match (&self.agent, &self.host) {
+            _ if self.needs_no_policy() => {
+                text.push_str("enrolled:     no, and need not be for certificates from a step-ca\n");
+            }
             (Some(agent), _) => text.push_str(&enrollment(&agent.enrollment)),
             (None, Some(HostStatus { project: Some(project), .. })) => {
                 _ = writeln!(text, "enrolled:     in project {}", show::clean(project));
@@ -95,6 +113,7 @@ impl Status {
         }
         if let Some(agent) = &self.agent {
             text.push_str(&backend(agent, now));
+            text.push_str(&agent.step_ca.as_ref().map(step_ca).unwrap_or_default());
         }
         if let Some(host) = &self.host {
             text.push_str(&in_force(host, now, self.overdue));
@@ -103,7 +122,7 @@ impl Status {
             text.push_str(&service.text(now));
         }
         if let Some(report) = &self.report {
-            text.push_str(&show::findings("refused, the rest of the policy is in force:", &report.refusals));
+            text.push_str(&show::findings("refused, the rest is in force:", &report.refusals));
             text.push_str(&show::findings(
                 "changed behind hostward's back, repaired by the last pass:",
                 &report.drift,
@@ -175,6 +194,19 @@ fn backend(agent: &AgentStatus, now: DateTime<Utc>) -> String {
     text
 }
 
+fn step_ca(step_ca: &StepCaStatus) -> String {
+    let StepCaStatus { url, provisioner, asked, problem } = step_ca;
+    let (url, provisioner) = (show::clean(url), show::clean(provisioner));
+    let how = match (problem, asked) {
+        (Some(_), _) => "not usable",
+        (None, true) => "the last exchange succeeded",
+        (None, false) => "not asked yet",
+    };
+    let mut text = format!("step-ca:      {url}, provisioner {provisioner}: {how}\n");
+    text.push_str(&problem.as_ref().map(show::finding).unwrap_or_default());
+    text
+}
+
 fn in_force(host: &HostStatus, now: DateTime<Utc>, overdue: bool) -> String {
     let mut text = String::new();
     match &host.policy {
@@ -210,7 +242,7 @@ pub fn unmet(host: &HostStatus) -> String {
         let entries = if host.refused == 1 { "entry" } else { "entries" };
         _ = writeln!(
             text,
-            "refused:      {} {entries} of the policy; `hostward status` names each to root",
+            "refused:      {} {entries} of the policy or of [[step_ca.services]]; `hostward status` names each to root",
             host.refused
         );
     }
@@ -301,6 +333,7 @@ pub mod tests {
             clock_offset: Some(-400),
             polling: None,
             token: None,
+            step_ca: None,
         }
     }
 
@@ -312,6 +345,34 @@ pub mod tests {
         assert!(text.contains("/etc/hostward/enrollment.token"), "{text}");
         assert!(text.contains("clock is 7 min ahead of the backend's"), "{text}");
         assert!(text.contains("(30 s ago)"), "{text}");
+    }
+
+    #[test]
+    fn a_host_with_a_step_ca_need_not_be_enrolled() {
+        let step_ca = StepCaStatus {
+            url: "https://ca.example".into(),
+            provisioner: "ci".into(),
+            asked: true,
+            problem: None,
+        };
+        let mut agent = AgentStatus { step_ca: Some(step_ca), ..agent(EnrollmentState::AwaitingToken) };
+        let bare = HostStatus { project: None, policy: None, ..host() };
+        let status = |agent: &AgentStatus| Status::new(Some(bare.clone()), Some(agent.clone()), None);
+        let text = status(&agent).text(true, at(0));
+        assert!(!status(&agent).needs_attention(), "{text}");
+        assert!(
+            text.contains("need not be") && text.contains("ca.example, provisioner ci: the last"),
+            "{text}"
+        );
+        let refused = HostStatus { refused: 1, ..bare.clone() };
+        assert!(Status::new(Some(refused), Some(agent.clone()), None).needs_attention());
+        let problem = finding("step-ca-down", "the CA is down");
+        agent.step_ca.as_mut().expect("it").problem = Some(problem);
+        let text = status(&agent).text(true, at(0));
+        assert!(status(&agent).needs_attention() && text.contains("the CA is down"), "{text}");
+        agent.enrollment = EnrollmentState::Damaged { reason: finding("identity-damaged", "damaged") };
+        agent.step_ca.as_mut().expect("it").problem = None;
+        assert!(status(&agent).needs_attention(), "it was enrolled");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Writing the agent's own files: whole or not at all.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -57,10 +57,20 @@ pub fn private_dir(path: &Path) -> Result<(), DiskError> {
 
 /// Puts `bytes` at `path`, mode 0600, in one step.
 pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), DiskError> {
+    put(path, bytes, 0o600, durability)
+}
+
+/// Puts `bytes` at `path` for everybody to read, mode 0644, in one step.
+pub fn publish(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+    put(path, bytes, 0o644, Durability::Lazy)
+}
+
+fn put(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Result<(), DiskError> {
     let write = || -> io::Result<()> {
         let parent = path.parent().unwrap_or(Path::new("."));
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(parent)?;
         file.write_all(bytes)?;
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
         if durability == Durability::Synced {
             file.as_file().sync_all()?;
         }
@@ -106,8 +116,6 @@ pub fn remove(path: &Path) -> Result<(), DiskError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@
 mod happening;
 mod leaving;
 mod problems;
+mod step_ca;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use crate::watch::Watch;
 use crate::{host_info, random};
 use happening::Happening;
 use problems::Problems;
+use step_ca::StepCa;
 
 /// What reaches the agent from outside.
 pub struct Signals {
@@ -77,6 +79,7 @@ pub struct Agent {
     leave_asked: Vec<oneshot::Sender<AgentReply>>,
     problems: Problems,
     desk: Arc<Desk>,
+    step_ca: Option<StepCa>,
 }
 
 /// What there is to say of the token.
@@ -129,8 +132,9 @@ impl Agent {
             leave_asked: Vec::new(),
             problems: Problems::default(),
             desk,
+            step_ca: None,
         };
-        agent.desk.set_require_hostbound(agent.config.service.require_hostbound);
+        agent.set_up_desk();
         agent.stand(standing, now);
         Ok(agent)
     }
@@ -201,7 +205,8 @@ impl Agent {
 
     fn handle(&mut self, happening: Happening, now: Instant) {
         match happening {
-            Happening::Due => {}
+            // What changed is in the status by the next turn.
+            Happening::Due | Happening::StepCa => {}
             Happening::Watchdog => crate::service::notify(sd_notify::NotifyState::Watchdog),
             Happening::HangUp => self.reload(now),
             Happening::Changed(dirs) => self.changed(&dirs, now),
@@ -424,7 +429,7 @@ impl Agent {
         self.api = Api::new(http, self.clock.clone());
         self.events.set_limits(&config.events);
         self.config = config;
-        self.desk.set_require_hostbound(self.config.service.require_hostbound);
+        self.set_up_desk();
         if !self.leaving.is_running() {
             self.errand.look(now, self.token.is_running());
             self.stand(self.standing.clone(), now);
@@ -514,12 +519,14 @@ impl Agent {
         let beside = given_up.filter(|_| !matches!(self.standing, Standing::Nobody));
         let (problem, next_attempt) = self.problems.first(beside.map(|problem| &problem.finding));
         let polling = self.follower.as_ref().map(|f| f.describe(now));
+        let step_ca = self.step_ca.as_ref().map(StepCa::status);
         self.board.update(self.clock.now(), |status| {
             status.enrollment = enrollment;
             status.problem = problem;
             status.next_attempt = next_attempt;
             status.polling = polling;
             status.token = token;
+            status.step_ca = step_ca;
         });
     }
 

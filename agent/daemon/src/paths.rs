@@ -31,6 +31,9 @@ pub struct Options {
     /// For tests: the directory of what root says of SSH.
     #[arg(long, hide = true, default_value = "/var/lib/hostward/ssh")]
     pub ssh: PathBuf,
+    /// For tests: the directory of what everybody may know of the step-ca.
+    #[arg(long, hide = true, default_value = "/var/lib/hostward-step-ca")]
+    pub step_ca: PathBuf,
     /// For tests: what root tells everybody.
     #[arg(long, hide = true, default_value = "/var/lib/hostward/status.json")]
     pub host_status: PathBuf,
@@ -89,6 +92,11 @@ impl Options {
     /// What the agent tells root.
     pub fn status(&self) -> PathBuf {
         self.state.join("status.json")
+    }
+
+    /// The step-ca's host CAs, for ssh.
+    pub fn step_ca_known_hosts(&self) -> PathBuf {
+        self.step_ca.join("known_hosts")
     }
 
     /// The directory that root's status file is in, and its name.

@@ -13,6 +13,7 @@ mod identities;
 mod issuer;
 mod record;
 mod resolver;
+mod step_ca;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use caller::Caller;
 pub use desk::Desk;
 use gate::Gate;
 pub use issuer::Issuer;
+pub use step_ca::{Authority, Place};
 
 /// Answers at `listener`, for ever.
 pub async fn serve(listener: UnixListener, desk: Arc<Desk>) {

@@ -39,6 +39,7 @@ impl Board {
             clock_offset: None,
             polling: None,
             token: None,
+            step_ca: None,
         };
         let state = State { current, written: None, line: String::new() };
         let board = Board { path, state: Mutex::new(state) };
@@ -110,7 +111,12 @@ fn line(status: &AgentStatus) -> String {
             format!("a copy of host {host_id}: waiting for an enrollment token")
         }
     };
-    let line = match &status.problem {
+    let state = match &status.step_ca {
+        Some(step_ca) => format!("{state}; certificates from the step-ca at {}", step_ca.url),
+        None => state,
+    };
+    let of_step_ca = status.step_ca.as_ref().and_then(|step_ca| step_ca.problem.as_ref());
+    let line = match status.problem.as_ref().or(of_step_ca) {
         Some(problem) => format!("{state}; {}", problem.message),
         None => state,
     };

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use hostward_protocol::service::{BoundService, KNOWN_HOSTS_FILE, SSH_AGENT_SOCKET};
+use hostward_protocol::service::{
+    BoundService, KNOWN_HOSTS_FILE, SSH_AGENT_SOCKET, STEP_CA_KNOWN_HOSTS_FILE, ServiceIssuer,
+};
 
 use crate::desired::KrlSpec;
 use crate::facts::LocalUser;
@@ -36,7 +38,7 @@ pub(crate) fn client_config(
             findings.warn(odd_name(name).about(format!("local user `{}`", shown(name))));
         }
         if !plain.is_empty() {
-            text.push_str(&block(&plain.join(","), &service.user));
+            text.push_str(&block(&plain.join(","), service));
         }
     }
     text
@@ -59,17 +61,22 @@ fn odd_name(name: &str) -> Refusal {
 }
 
 /// The host's name is quoted because older releases of ssh let any name through to the shell that runs these commands.
-fn block(accounts: &str, user: &str) -> String {
+fn block(accounts: &str, service: &BoundService) -> String {
+    // What the agent says of host CAs comes behind what root says: revocations are root's.
+    let known_hosts = match service.issuer {
+        ServiceIssuer::Backend => KNOWN_HOSTS_FILE.to_owned(),
+        ServiceIssuer::StepCa { .. } => format!("{KNOWN_HOSTS_FILE} {STEP_CA_KNOWN_HOSTS_FILE}"),
+    };
     let mut text = format!("Match localuser {accounts} exec \"{HOSTWARD} resolve -q -- '%h'\"\n");
     let command = format!("{HOSTWARD} proxycommand -- '%h' %p");
     for (keyword, value) in [
-        ("User", user),
+        ("User", service.user.as_str()),
         ("IdentityAgent", SSH_AGENT_SOCKET),
         ("IdentityFile", "none"),
         ("PubkeyAuthentication", "yes"),
         ("PreferredAuthentications", "publickey"),
         ("ProxyCommand", &command),
-        ("UserKnownHostsFile", KNOWN_HOSTS_FILE),
+        ("UserKnownHostsFile", &known_hosts),
         ("GlobalKnownHostsFile", "/dev/null"),
         ("StrictHostKeyChecking", "yes"),
         ("VerifyHostKeyDNS", "no"),
@@ -100,8 +107,12 @@ mod tests {
 
     #[test]
     fn accounts_of_one_uid_share_a_block_and_patterns_get_none() {
-        let services =
-            [112, 113].map(|uid| BoundService { uid, user: "deploy".into(), principals: Vec::new() });
+        let services = [112, 113].map(|uid| BoundService {
+            uid,
+            user: "deploy".into(),
+            principals: Vec::new(),
+            issuer: ServiceIssuer::Backend,
+        });
         let local = [
             account("jenkins", 112),
             account("ci", 112),

@@ -11,7 +11,7 @@ use hostward_protocol::service::{BoundService, BoundServices, SERVICES_SCHEMA};
 use crate::facts::{Accounts, Facts, HostKeyKind};
 use crate::ledger::sha256_hex;
 use crate::policy::Policy;
-use crate::resolve::Resolution;
+use crate::resolve::{self, Resolution};
 
 /// The desired state of this host.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,7 +52,7 @@ pub struct Desired {
 pub struct Services {
     /// Ascending by uid, each uid once.
     pub bound: Vec<BoundService>,
-    /// CAs of the project's hosts, as known_hosts(5) has them.
+    /// CAs of the project's hosts, as known_hosts(5) has them; of a step-ca's hosts the agent knows.
     pub known_hosts: String,
     /// A block of ssh_config(5) for each local account.
     pub client_config: String,
@@ -100,4 +100,9 @@ impl KrlSpec {
 /// What `policy` means on the host that `facts` and `config` describe, at `now`.
 pub fn resolve(policy: &Policy, config: &Config, facts: &Facts, now: DateTime<Utc>) -> Desired {
     Resolution::new(policy, config, facts, now).into_desired()
+}
+
+/// What `config` alone means on the host that `facts` describe, which has accepted no policy.
+pub fn resolve_without_policy(config: &Config, facts: &Facts) -> Desired {
+    resolve::without_policy(config, facts)
 }

@@ -23,10 +23,10 @@ pub mod sudoers;
 mod text;
 mod trust;
 
-pub use desired::{Desired, resolve};
+pub use desired::{Desired, resolve, resolve_without_policy};
 pub use explain::explain;
 pub use facts::Facts;
 pub use ledger::Ledger;
-pub use planning::{not_repaired, plan, unenroll};
+pub use planning::{not_repaired, plan, plan_without_policy, unenroll};
 pub use policy::Policy;
 pub use step::{Plan, Step};

@@ -36,7 +36,7 @@ pub fn plan(desired: &Desired, config: &Config, facts: &Facts, now: DateTime<Utc
     }
     files::user_ca(&target, facts, &mut steps);
     files::krl(&target, facts, &mut steps);
-    services::replace(&target, facts, &mut steps);
+    services::replace(target.services, facts, &mut steps);
     files::sshd(&target, facts, &mut steps);
     files::sudoers(&target, facts, &mut steps);
     accounts::replace(&desired.accounts, &facts.database, &mut steps);
@@ -54,14 +54,32 @@ pub fn plan(desired: &Desired, config: &Config, facts: &Facts, now: DateTime<Utc
     }
 }
 
-/// What is to be done so that nothing of hostward's is left on the host but homes.
+/// What is to be done on a host that has accepted no policy, so that local accounts are bound as the operator's
+/// configuration says. Nothing else is touched.
+pub fn plan_without_policy(desired: &Desired, config: &Config, facts: &Facts, now: DateTime<Utc>) -> Plan {
+    let target = Target::new(desired, config, facts);
+    let mut steps = Steps::default();
+    for directory in facts.loose_directories.iter().copied() {
+        steps.narrow(Step::RestoreDirectory { directory }, "");
+    }
+    services::replace(target.services, facts, &mut steps);
+    Plan {
+        drift: drift::find(&target, facts),
+        ledger_before: people::remember(desired, Some(&target), facts, now),
+        steps: steps.into_ordered(),
+        ..Plan::default()
+    }
+}
+
+/// What is to be done so that nothing of the policy's is left on the host but homes. `desired` is what the operator's
+/// configuration alone means ([`crate::resolve_without_policy`]), which stays.
 ///
 /// sshd's configuration goes after the accounts: as long as somebody could log in, certificate-only login holds.
-pub fn unenroll(facts: &Facts, now: DateTime<Utc>) -> Plan {
+pub fn unenroll(desired: &Desired, facts: &Facts, now: DateTime<Utc>) -> Plan {
     let nobody = Desired::default();
     let mut ledger = people::remember(&nobody, None, facts, now);
     let mut steps = Steps::default();
-    services::remove(facts, &mut steps);
+    services::replace(desired.services.as_ref(), facts, &mut steps);
     steps.remove(ManagedFile::Sudoers, facts);
     if facts.database != DatabaseFact::Absent {
         steps.narrow(Step::RemoveAccounts, "");

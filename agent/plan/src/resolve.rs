@@ -27,10 +27,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use hostward_config::Config;
 use hostward_protocol::report::Staleness;
-use hostward_protocol::service::BoundService;
 
-use crate::client_config::{client_config, known_hosts};
-use crate::desired::{Desired, KrlSpec, Services};
+use crate::desired::{Desired, KrlSpec};
 use crate::facts::Facts;
 use crate::host_certificate;
 use crate::policy::Policy;
@@ -38,6 +36,17 @@ use crate::refusal::{Findings, Refusal};
 use crate::trust;
 use accounts::LocalGids;
 use host::Host;
+use services::Bindings;
+
+/// What the operator's configuration alone means on this host, which has no policy: the local accounts that a step-ca
+/// gives certificates.
+pub(crate) fn without_policy(config: &Config, facts: &Facts) -> Desired {
+    let mut findings = Findings::default();
+    let bindings = Bindings::without_policy(config, facts, &mut findings);
+    let services = bindings.told(facts, (&[], &KrlSpec::default()), &mut findings);
+    let (refusals, warnings) = findings.into_sorted();
+    Desired { services, refusals, warnings, ..Desired::default() }
+}
 
 /// The policy, judged: every entry with what it is here and now.
 #[derive(Debug)]
@@ -52,7 +61,7 @@ pub(crate) struct Resolution<'a> {
     /// Positions in [`People::admitted`] of each group's members, by the group's index.
     members: Vec<Vec<u32>>,
     pub(crate) sudo: Sudo<'a>,
-    services: Vec<BoundService>,
+    services: Bindings,
     findings: Findings,
 }
 
@@ -84,7 +93,7 @@ impl<'a> Resolution<'a> {
                 .collect()
         };
         let sudo = Sudo::read(&policy.entitlements, &grants, &groups, uids, &host, &mut findings);
-        let services = services::read(&policy.services, &people, &host, &mut horizon, &mut findings);
+        let services = Bindings::read(&policy.services, &people, &host, &mut horizon, &mut findings);
         Resolution {
             policy,
             host,
@@ -114,8 +123,12 @@ impl<'a> Resolution<'a> {
         let user_ca = trust::user_cas(ssh, &mut self.findings);
         let krl = trust::krl(&ssh.revoked, &mut self.findings);
         let host_cas = trust::host_cas(ssh, &krl, &mut self.findings);
-        let services = self.services(&host_cas, &krl);
         let facts = self.host.facts;
+        let mut services = std::mem::take(&mut self.services);
+        if locked {
+            services.end_those_of_policy();
+        }
+        let services = services.told(facts, (&host_cas, &krl), &mut self.findings);
         let host_certificates =
             host_certificate::choose(facts, &host_cas, &mut self.horizon, &mut self.findings);
         let manages_sshd = self.host.config.sshd.manage && self.host.facts.sshd.is_some();
@@ -142,20 +155,6 @@ impl<'a> Resolution<'a> {
             refusals,
             warnings,
         }
-    }
-
-    /// Nobody is bound once the host was offline for too long: whoever left meanwhile must not come in elsewhere.
-    fn services(&mut self, host_cas: &[String], krl: &KrlSpec) -> Option<Services> {
-        let bound = std::mem::take(&mut self.services);
-        if bound.is_empty() || self.is_locked() {
-            return None;
-        }
-        let local_users = &self.host.facts.local_users;
-        Some(Services {
-            client_config: client_config(&bound, local_users, &mut self.findings),
-            known_hosts: known_hosts(host_cas, krl),
-            bound,
-        })
     }
 
     fn sudoers(&mut self) -> Option<String> {

@@ -185,6 +185,22 @@ pub struct AgentStatus {
     /// What is wrong with the enrollment token that was tried last, whether or not the host is enrolled.
     #[serde(default)]
     pub token: Option<TokenProblem>,
+    /// The step-ca that issues certificates of service accounts, where the operator's configuration has one.
+    #[serde(default)]
+    pub step_ca: Option<StepCaStatus>,
+}
+
+/// How it stands with the step-ca.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepCaStatus {
+    /// Where it is.
+    pub url: String,
+    /// Name of the provisioner.
+    pub provisioner: String,
+    /// Whether it was asked at all since the agent started or read its configuration.
+    pub asked: bool,
+    /// What was wrong the last time, where something was.
+    pub problem: Option<Finding>,
 }
 
 /// What is wrong with an enrollment token.

@@ -17,12 +17,15 @@ pub const SERVICES_FILE: &str = "/var/lib/hostward/ssh/services.json";
 pub const KNOWN_HOSTS_FILE: &str = "/var/lib/hostward/ssh/known_hosts";
 /// What ssh_config(5) includes: a `Match localuser` block for each bound account. root:root 0644.
 pub const CLIENT_CONFIG_FILE: &str = "/var/lib/hostward/ssh/client.conf";
+/// `@cert-authority` lines of the step-ca's host CAs, as known_hosts(5) has them. The agent's own, 0644: only the ssh of
+/// accounts that get their certificates from the step-ca reads it.
+pub const STEP_CA_KNOWN_HOSTS_FILE: &str = "/var/lib/hostward-step-ca/known_hosts";
 /// `schema` of [`BoundServices`].
 pub const SERVICES_SCHEMA: &str = "hostward/bound-services/1";
 /// Name of the extension of the SSH agent protocol that carries a [`Query`] and is answered with an [`Answer`].
 pub const QUERY_EXTENSION: &str = "query@hostward";
 
-/// Content of [`SERVICES_FILE`], from the signed policy.
+/// Content of [`SERVICES_FILE`], from the signed policy and the operator's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoundServices {
     /// [`SERVICES_SCHEMA`]
@@ -40,6 +43,38 @@ pub struct BoundService {
     pub user: String,
     /// What its certificates may have as principals.
     pub principals: Vec<String>,
+    /// Who issues them.
+    #[serde(default, skip_serializing_if = "ServiceIssuer::is_backend")]
+    pub issuer: ServiceIssuer,
+}
+
+/// Who issues an account's certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "kebab-case")]
+pub enum ServiceIssuer {
+    /// The backend, which the signed policy is from. It knows the hosts.
+    #[default]
+    Backend,
+    /// The step-ca of the operator's configuration.
+    StepCa {
+        /// The hosts that the account goes to with them, as patterns of ssh_config(5).
+        hosts: Vec<String>,
+    },
+}
+
+impl ServiceIssuer {
+    /// Whether it is the backend.
+    pub fn is_backend(&self) -> bool {
+        *self == ServiceIssuer::Backend
+    }
+
+    /// The word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            ServiceIssuer::Backend => "backend",
+            ServiceIssuer::StepCa { .. } => "step-ca",
+        }
+    }
 }
 
 /// What a client asks. JSON, as the extension's only string.
@@ -79,6 +114,9 @@ pub struct ServiceState {
     pub uid: u32,
     /// The user that the account stands for; absent where it is not bound.
     pub user: Option<String>,
+    /// Who issues its certificates, `backend` or `step-ca`; absent where it is not bound.
+    #[serde(default)]
+    pub issuer: Option<String>,
     /// Until when the certificate at hand is good.
     pub certificate_until: Option<DateTime<Utc>>,
     /// Why there was no certificate the last time, where there was none.

@@ -10,8 +10,6 @@ use crate::wire::put_string;
 use crate::{Permission, UnixTime};
 
 const ALGORITHM: &str = "ssh-ed25519";
-/// The longest life of a certificate that is accepted, in seconds.
-const LONGEST: u64 = 24 * 3600;
 /// What only narrows: where from, and what is run.
 const KNOWN_OPTIONS: [&str; 2] = ["force-command", "source-address"];
 
@@ -39,15 +37,25 @@ pub struct Expected<'a> {
     pub principals: &'a [String],
     /// Who may have signed it.
     pub authorities: &'a Keys,
-    /// What it may permit.
-    pub extensions: &'a [&'a str],
+    /// How much it may be good for, where nobody else judged that.
+    pub limits: Option<Limits>,
     /// This host's time.
     pub now: UnixTime,
 }
 
-impl Expected<'_> {
-    /// What certificates of the backend may permit.
-    pub const EXTENSIONS: &'static [&'static str] = &["permit-port-forwarding", "permit-pty"];
+/// How much a certificate may be good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What it may permit.
+    pub extensions: &'static [&'static str],
+    /// The longest life, in seconds.
+    pub longest: u64,
+}
+
+impl Limits {
+    /// Those of certificates of the backend: a terminal and forwarded ports, for a day.
+    pub const BACKEND: Limits =
+        Limits { extensions: &["permit-port-forwarding", "permit-pty"], longest: 24 * 3600 };
 }
 
 /// A key with a certificate that was checked.
@@ -98,23 +106,33 @@ fn check(
     if certificate.key != *key.key_data() {
         return Err(CertificateError::Key);
     }
-    let seconds = certificate.valid_before.saturating_sub(certificate.valid_after);
-    if seconds > LONGEST {
-        return Err(CertificateError::TooLong { seconds, most: LONGEST });
-    }
     if certificate.principals.is_empty() {
         return Err(CertificateError::NoPrincipals);
     }
     if let Some(other) = certificate.principals.iter().find(|p| !expected.principals.contains(p)) {
         return Err(CertificateError::Principal(other.clone()));
     }
-    if let Some(more) = certificate.extensions.iter().find(|e| !expected.extensions.contains(&e.as_str())) {
-        return Err(CertificateError::Extension(more.clone()));
+    if let Some(limits) = expected.limits {
+        limits.check(certificate)?;
     }
     if let Some(other) = certificate.critical_options.iter().find(|o| !KNOWN_OPTIONS.contains(&o.as_str())) {
         return Err(CertificateError::CriticalOption(other.clone()));
     }
     Ok(())
+}
+
+impl Limits {
+    fn check(self, certificate: &Certificate) -> Result<(), CertificateError> {
+        let (seconds, most) =
+            (certificate.valid_before.saturating_sub(certificate.valid_after), self.longest);
+        if seconds > most {
+            return Err(CertificateError::TooLong { seconds, most });
+        }
+        match certificate.extensions.iter().find(|e| !self.extensions.contains(&e.as_str())) {
+            Some(more) => Err(CertificateError::Extension(more.clone())),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Identity {

@@ -33,6 +33,15 @@ impl Keys {
         Keys { authorities: marked(CERT_AUTHORITY), revoked: marked(REVOKED) }
     }
 
+    /// Those of both. What either revokes counts for nothing.
+    pub fn and(&self, other: &Keys) -> Self {
+        let both = |own: &[KeyData], others: &[KeyData]| own.iter().chain(others).cloned().collect();
+        Keys {
+            authorities: both(&self.authorities, &other.authorities),
+            revoked: both(&self.revoked, &other.revoked),
+        }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.authorities.is_empty()
@@ -77,6 +86,7 @@ mod tests {
         }
         let revoked = Keys::of_known_hosts(&format!("@cert-authority * {KEY}\n@revoked * {KEY}\n"));
         let key = key(KEY).unwrap();
+        assert!(!known.and(&revoked).contains(&key) && Keys::default().and(&known).contains(&key));
         assert!(known.contains(&key) && !revoked.contains(&key) && revoked.is_revoked(&key));
     }
 }

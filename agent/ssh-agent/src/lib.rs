@@ -17,7 +17,7 @@ mod userauth;
 mod wire;
 
 pub use certificate::{Certificate, CertificateError};
-pub use identity::{Expected, Identity, KeyError, ServiceKey};
+pub use identity::{Expected, Identity, KeyError, Limits, ServiceKey};
 pub use judge::{Permission, Refusal, Rules, Verdict, judge};
 pub use keys::Keys;
 pub use message::{MAX_FRAME, Request, SessionBind, reply, request};

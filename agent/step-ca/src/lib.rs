@@ -40,6 +40,15 @@ use token::Options;
 /// How long anything here takes at most.
 pub const PATIENCE: Duration = Duration::from_secs(4);
 
+/// What comes of a request.
+#[derive(Debug)]
+pub struct Issued {
+    /// The certificate, checked.
+    pub certificate: Certificate,
+    /// The keys with which the CA signs, as it publishes them now.
+    pub roots: Roots,
+}
+
 /// A step-ca and one of its provisioners. What was found of them is kept, and looked up anew when it no longer holds.
 #[derive(Debug)]
 pub struct StepCa {
@@ -70,9 +79,21 @@ impl StepCa {
 
     /// A new certificate: a user certificate for the wanted key, with some or all of the wanted principals and no other,
     /// good now and for no longer than the operator's lifetime, signed by one of the CA's user keys.
-    pub async fn issue(&self, wanted: Wanted<'_>, now: DateTime<Utc>) -> Result<Certificate, StepCaError> {
+    pub async fn issue(&self, wanted: Wanted<'_>, now: DateTime<Utc>) -> Result<Issued, StepCaError> {
         let deadline = Deadline::after(PATIENCE);
         self.in_time(deadline, self.issued(wanted, now, deadline)).await
+    }
+
+    /// Does what can be done before a certificate is wanted: the provisioner's key is opened, which takes a while. What is
+    /// wrong with root, provisioner and password shows here.
+    pub async fn prepare(&self) -> Result<Roots, StepCaError> {
+        let deadline = Deadline::after(PATIENCE);
+        let ready = async {
+            let (client, _) = self.client(deadline).await?;
+            self.provisioner(&client, deadline).await?;
+            sign::roots(&client, &self.base, deadline).await
+        };
+        self.in_time(deadline, ready).await
     }
 
     /// The keys with which the CA signs. Needs no password.
@@ -105,7 +126,7 @@ impl StepCa {
         wanted: Wanted<'_>,
         now: DateTime<Utc>,
         deadline: Deadline,
-    ) -> Result<Certificate, StepCaError> {
+    ) -> Result<Issued, StepCaError> {
         let (client, kept) = self.client(deadline).await?;
         match self.attempt(&client, wanted, now, deadline).await {
             Err((error, remembered)) if (kept || remembered) && error.may_be_stale() => {
@@ -124,7 +145,7 @@ impl StepCa {
         wanted: Wanted<'_>,
         now: DateTime<Utc>,
         deadline: Deadline,
-    ) -> Result<Certificate, (StepCaError, bool)> {
+    ) -> Result<Issued, (StepCaError, bool)> {
         let (provisioner, kept) = self.provisioner(client, deadline).await.map_err(|error| (error, false))?;
         self.signed(client, &provisioner, wanted, now, deadline).await.map_err(|error| (error, kept))
     }
@@ -136,7 +157,7 @@ impl StepCa {
         wanted: Wanted<'_>,
         now: DateTime<Utc>,
         deadline: Deadline,
-    ) -> Result<Certificate, StepCaError> {
+    ) -> Result<Issued, StepCaError> {
         let seconds = self.lifetime.as_secs();
         let options = Options {
             kind: "user",
@@ -153,7 +174,7 @@ impl StepCa {
             sign::roots(client, &self.base, deadline),
         )?;
         let checked = certificate::check(&wire, wanted, &roots.user, seconds, now);
-        checked.map_err(|error| match (error, ahead) {
+        checked.map(|certificate| Issued { certificate, roots }).map_err(|error| match (error, ahead) {
             (CertificateError::NotNow { .. } | CertificateError::TooLong { .. }, Some(ahead))
                 if ahead.abs() >= sign::SKEW =>
             {

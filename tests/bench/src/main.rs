@@ -7,6 +7,7 @@ mod figures;
 mod people;
 mod rest;
 mod scale;
+mod service;
 mod size;
 
 use anyhow::Result;
@@ -47,6 +48,8 @@ enum What {
     Scale,
     /// From systemd's start to accounts
     Boot,
+    /// Service users: what ssh waits for, and what the SSH agent bears
+    Service,
 }
 
 fn main() -> Result<()> {
@@ -61,6 +64,9 @@ fn main() -> Result<()> {
     }
     if wanted(What::Boot) {
         boot::measure(&mut table, arguments.release)?;
+    }
+    if wanted(What::Service) {
+        service::measure(&mut table, arguments.release)?;
     }
     if wanted(What::Effect) {
         effect::measure(&mut table, arguments.release, arguments.users, arguments.changes)?;

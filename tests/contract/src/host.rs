@@ -32,7 +32,7 @@ impl Host {
     /// A host without configuration.
     pub fn bare() -> Self {
         let dir = tempfile::tempdir().expect("no directory");
-        for name in ["etc", "root", "ssh", "state", "events"] {
+        for name in ["etc", "root", "ssh", "state", "events", "step-ca"] {
             std::fs::create_dir(dir.path().join(name)).expect("no directory");
         }
         let root = Root::start(Places {
@@ -72,6 +72,8 @@ impl Host {
             .arg(self.path("agent.sock"))
             .arg("--ssh-agent-socket")
             .arg(self.path("ssh-agent.sock"))
+            .arg("--step-ca")
+            .arg(self.path("step-ca"))
             .arg("--ssh")
             .arg(self.path("ssh"))
             .arg("--host-status")

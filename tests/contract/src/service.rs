@@ -1,6 +1,7 @@
 //! A host with local accounts that stand for service users, and what those accounts run.
 
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
@@ -87,14 +88,28 @@ impl Service {
         service.host.put_ssh("user_ca.pub", &read("user_ca.pub"));
         service.host.put_ssh("known_hosts", &format!("@cert-authority * {}", read("host_ca.pub")));
         service.bind(&[(JENKINS, "deploy"), (SECOND, "deploy")]);
+        service.open_to_all();
+        service
+    }
+
+    /// Ends the agent, and starts it with an environment.
+    pub fn restarted_with(self, environment: &[(&str, &str)]) -> Self {
+        let Service { backend, host, agent } = self;
+        agent.stop();
+        let agent = host.start_with(environment);
+        let service = Service { backend, host, agent };
+        service.open_to_all();
+        service
+    }
+
+    fn open_to_all(&self) {
         // The agent is root here: others come in as they do to a directory of root's.
         let public = |path: &std::path::Path, mode| {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("no such file");
         };
-        public(service.host.dir(), 0o755);
-        until("the SSH agent's socket", || service.host.ssh_agent().exists().then_some(()));
-        public(&service.host.ssh_agent(), 0o666);
-        service
+        public(self.host.dir(), 0o755);
+        until("the SSH agent's socket", || UnixStream::connect(self.host.ssh_agent()).ok());
+        public(&self.host.ssh_agent(), 0o666);
     }
 
     /// Does what root does when the policy changes.

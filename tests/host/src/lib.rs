@@ -20,6 +20,7 @@ mod release;
 mod setup;
 mod ssh;
 mod state;
+mod step_ca;
 mod team;
 
 pub use fixture::Fixture;
@@ -29,4 +30,5 @@ pub use hostward_mock_backend::ssh::{Ca, Certificate};
 pub use setup::{PACKAGE, Setup, new_lab, package};
 pub use ssh::now;
 pub use state::SOON;
+pub use step_ca::StepCa;
 pub use team::{TEAM, edited};

@@ -30,6 +30,7 @@ var password = []byte("of the authority")
 type setup struct {
 	SSH          bool                     `json:"ssh"`
 	DNSNames     []string                 `json:"dns_names"`
+	Address      string                   `json:"address"`      // where it listens; a free port of loopback where it is empty
 	Provisioners []map[string]interface{} `json:"provisioners"` // as in ca.json, but `password` in place of `key`
 }
 
@@ -53,12 +54,21 @@ func (s setup) provisioners() (list provisioner.List) {
 	return list
 }
 
-// Makes an authority on a free port, and says which fingerprint its root has.
-func (s setup) generate() string {
+// Where it is to listen.
+func (s setup) address() string {
+	if s.Address != "" {
+		return s.Address
+	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)
 	address := free.Addr().String()
 	check(free.Close())
+	return address
+}
+
+// Makes an authority, and says which fingerprint its root has.
+func (s setup) generate() string {
+	address := s.address()
 	options := []pki.Option{pki.WithAddress(address), pki.WithDNSNames(s.DNSNames), pki.WithCaURL("https://" + address),
 		pki.WithProvisioner("unused"), pki.WithDeploymentType(pki.StandaloneDeployment)}
 	if s.SSH {

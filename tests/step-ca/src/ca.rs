@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::client::Client;
 
 /// The password of every JWK provisioner here.
-const PASSWORD: &str = "correct horse";
+pub const PASSWORD: &str = "correct horse";
 
 /// A running step-ca; it ends when this is dropped.
 #[derive(Debug)]

@@ -55,7 +55,7 @@ impl Client {
             key_id: "service:deploy@ci",
             principals: &self.principals,
         };
-        let certificate = issuer.issue(wanted, now).await?;
+        let certificate = issuer.issue(wanted, now).await?.certificate;
         assert_eq!(certificate.public_key(), key.public_key().key_data());
         Ok(certificate)
     }

@@ -4,6 +4,6 @@ mod ca;
 mod client;
 mod impostor;
 
-pub use ca::{Ca, jwk};
+pub use ca::{Ca, PASSWORD, jwk};
 pub use client::{Client, configuration};
 pub use impostor::{Impostor, Page};

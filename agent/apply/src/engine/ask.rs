@@ -7,21 +7,23 @@ use hostward_protocol::report::{Finding, Responsible};
 use serde_json::json;
 
 use super::Engine;
+use super::pass::InForce;
 use crate::finding::finding;
 
 impl Engine {
     /// What would be done, for a person and for a program.
     pub(super) fn plan(&self, now: DateTime<Utc>) -> Result<ApplyReply, Finding> {
         let config = self.config()?;
-        let Some(policy) = self.committed_policy()? else {
-            let text = "no policy has been accepted yet: nothing to do\n".to_owned();
-            return Ok(ApplyReply::Text { text, json: json!({ "steps": [], "drift": [] }) });
-        };
-        let prepared = self.prepare(&config, policy, now)?;
+        let in_force = InForce::of(self.committed_policy()?);
+        let prepared = self.prepare(&config, &in_force, now)?;
         let mut json = prepared.plan.to_json();
         json["refusals"] = json!(prepared.desired.refusals);
         json["warnings"] = json!(prepared.desired.warnings);
-        let mut text = prepared.plan.to_string();
+        let mut text = match in_force {
+            InForce::Policy(_) => String::new(),
+            InForce::Configuration => "no policy has been accepted yet\n".to_owned(),
+        };
+        text.push_str(&prepared.plan.to_string());
         for (word, findings) in
             [("refused", &prepared.desired.refusals), ("warning", &prepared.desired.warnings)]
         {

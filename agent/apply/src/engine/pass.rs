@@ -29,9 +29,23 @@ use crate::store::{Committed, Document, Store};
 use crate::trust::{self, Anchor, Pin, Source, Trust};
 use crate::untold;
 
+/// What is to be in force.
+#[derive(Debug)]
+pub(super) enum InForce {
+    /// A policy, and with it the operator's configuration.
+    Policy(Box<Policy>),
+    /// The operator's configuration alone: no policy was accepted.
+    Configuration,
+}
+
+impl InForce {
+    pub(super) fn of(policy: Option<Policy>) -> Self {
+        policy.map_or(InForce::Configuration, |policy| InForce::Policy(policy.into()))
+    }
+}
+
 /// Everything that a plan is made of.
 pub(super) struct Prepared {
-    pub policy: Policy,
     pub facts: Facts,
     pub desired: Desired,
     pub plan: Plan,
@@ -54,19 +68,20 @@ impl Engine {
         };
         let trust = Trust::load(&self.root).map_err(|error| damaged_trust(&error));
         let source = trust.as_ref().ok().and_then(|trust| self.describe_trust(&config, trust, &mut report));
-        let policy = match trust {
-            Ok(trust) => self.policy(cause, &config, trust, &mut report),
+        let in_force = match trust {
+            Ok(trust) => self.in_force(cause, &config, trust, &mut report),
             Err(finding) => {
                 report.admission = Some(finding);
-                self.committed_policy().unwrap_or_default()
+                // Nobody knows whether there is to be one.
+                self.committed_policy().ok().flatten().map(|policy| InForce::of(Some(policy)))
             }
         };
         if report.admission.is_none() && cause != Cause::Admission {
             let before = last.as_ref().and_then(|last| last.admission.clone());
             report.admission = before.filter(is_about_the_offer);
         }
-        if let Some(policy) = policy {
-            self.take_effect(cause, &config, policy, now, &mut report);
+        if let Some(in_force) = in_force {
+            self.take_effect(cause, &config, &in_force, now, &mut report);
         }
         if report.policy.is_none() && !report.is_whole() {
             self.is_as_it_was(&mut report, last.as_ref());
@@ -105,20 +120,24 @@ impl Engine {
         Some(effective.anchor.source())
     }
 
-    /// The policy to apply: the one offered if it is admitted, else the one committed.
-    fn policy(&self, cause: Cause, config: &Config, trust: Trust, report: &mut Report) -> Option<Policy> {
+    /// What to apply: the policy offered if it is admitted, else the one committed, else the configuration alone. Nothing
+    /// where that cannot be told.
+    fn in_force(&self, cause: Cause, config: &Config, trust: Trust, report: &mut Report) -> Option<InForce> {
         if cause == Cause::Admission {
             match self.admit(config, trust) {
-                Ok(policy) => return Some(policy),
+                Ok(policy) => return Some(InForce::of(Some(policy))),
                 // An outage is told by how stale the policy is; nobody refused anything.
                 Err(Refusal::Expired(_)) if self.offers_what_is_committed() => {}
                 Err(refusal) => report.admission = Some(refusal.finding()),
             }
         }
-        self.committed_policy().unwrap_or_else(|finding| {
-            report.admission.get_or_insert(finding);
-            None
-        })
+        match self.committed_policy() {
+            Ok(policy) => Some(InForce::of(policy)),
+            Err(finding) => {
+                report.admission.get_or_insert(finding);
+                None
+            }
+        }
     }
 
     fn offers_what_is_committed(&self) -> bool {
@@ -190,24 +209,28 @@ impl Engine {
         read(&committed, &documents).map_err(Refusal::Policy).map_err(refused).map(Some)
     }
 
-    /// Makes the host what the policy says.
+    /// Makes the host what the policy and the configuration say.
     fn take_effect(
         self: &Arc<Self>,
         cause: Cause,
         config: &Config,
-        policy: Policy,
+        in_force: &InForce,
         now: DateTime<Utc>,
         report: &mut Report,
     ) {
         if let Err(error) = hostward_accounts::finish_interrupted(&self.root.path(DATABASE)) {
             report.warnings.push(host("accounts-failed", "`/var/lib/misc/hostward.db`", &error));
         }
-        let prepared = match self.prepare(config, policy, now) {
+        let prepared = match self.prepare(config, in_force, now) {
             Ok(prepared) => prepared,
             Err(finding) => return report::fail(report, "observe the host", finding),
         };
-        let Prepared { policy, facts, desired, mut plan } = prepared;
-        report::describe(report, &policy, &desired);
+        let Prepared { facts, desired, mut plan } = prepared;
+        let policy = match in_force {
+            InForce::Policy(policy) => Some(policy.as_ref()),
+            InForce::Configuration => None,
+        };
+        report::describe(report, policy, &desired);
         report.drift.clone_from(&plan.drift);
         report.users = report::users(&desired, None, &facts.database);
         if let Err(finding) = self.save_ledger(&facts.ledger, &plan.ledger_before) {
@@ -218,7 +241,7 @@ impl Engine {
         let setting = Setting {
             root: &self.root,
             now,
-            generation: policy.version,
+            generation: policy.map_or(0, |policy| policy.version),
             sshd: Demands::of(&desired, &facts.sshd.clone().unwrap_or_default()),
             reload_was_due: facts.ledger.sshd_reload_due,
             probe_is_served: is_served(plan.probe.as_deref(), &facts),
@@ -255,13 +278,23 @@ impl Engine {
     pub(super) fn prepare(
         &self,
         config: &Config,
-        policy: Policy,
+        in_force: &InForce,
         now: DateTime<Utc>,
     ) -> Result<Prepared, Finding> {
         let facts = self.facts()?;
-        let desired = desired::resolve(&policy, config, &facts, now);
-        let plan = hostward_plan::plan(&desired, config, &facts, now);
-        Ok(Prepared { policy, facts, desired, plan })
+        let (desired, plan) = match in_force {
+            InForce::Policy(policy) => {
+                let desired = desired::resolve(policy, config, &facts, now);
+                let plan = hostward_plan::plan(&desired, config, &facts, now);
+                (desired, plan)
+            }
+            InForce::Configuration => {
+                let desired = desired::resolve_without_policy(config, &facts);
+                let plan = hostward_plan::plan_without_policy(&desired, config, &facts, now);
+                (desired, plan)
+            }
+        };
+        Ok(Prepared { facts, desired, plan })
     }
 
     pub(super) fn facts(&self) -> Result<Facts, Finding> {

@@ -1,8 +1,10 @@
-//! Removes everything that hostward wrote. Homes stay, and so do archives of homes.
+//! Removes everything that hostward wrote. Homes stay, and so do archives of homes, and what the operator's configuration
+//! binds to a step-ca.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use hostward_plan::desired;
 use hostward_plan::facts::DatabaseFact;
 use hostward_plan::sshd::{Admission, Authentication, Demands};
 use hostward_protocol::local::ApplyReply;
@@ -27,7 +29,9 @@ impl Engine {
             .ok()
             .and_then(|trust| trust.membership().map(|membership| membership.project.clone()));
         let facts = self.facts()?;
-        let mut plan = hostward_plan::unenroll(&facts, now);
+        // A configuration that cannot be read binds nobody.
+        let stays = self.config().map(|config| desired::resolve_without_policy(&config, &facts));
+        let mut plan = hostward_plan::unenroll(&stays.unwrap_or_default(), &facts, now);
         self.save_ledger(&facts.ledger, &plan.ledger_before)?;
         let local_uids = facts.local_users.iter().map(|user| user.uid).collect();
         let setting = Setting {

@@ -1,6 +1,6 @@
 //! hostward's own processes, the backend, the clock and the root of trust.
 
-use hostward_protocol::local::{AgentStatus, EnrollmentState};
+use hostward_protocol::local::{AgentStatus, EnrollmentState, StepCaStatus};
 
 use super::Check;
 use crate::units::{self, Stopped};
@@ -13,6 +13,7 @@ pub fn checks() -> Vec<Check> {
         Ok(Some(agent)) => {
             checks.extend([enrollment(&agent), backend(&agent), clock(&agent)]);
             checks.extend(token(&agent));
+            checks.push(step_ca(&agent));
         }
         Ok(None) => checks.push(Check::bad(
             "backend",
@@ -58,6 +59,9 @@ fn enrollment(agent: &AgentStatus) -> Check {
         EnrollmentState::Enrolling { url } => {
             Check::bad(NAME, format!("trying {url}"), "see `token` or `backend` below")
         }
+        EnrollmentState::AwaitingToken if agent.step_ca.is_some() => {
+            Check::absent(NAME, "not enrolled, as far as need be: certificates come from a step-ca")
+        }
         EnrollmentState::AwaitingToken => {
             Check::bad(NAME, "no token", "run `hostward enroll` with a token from the backend")
         }
@@ -79,6 +83,31 @@ fn backend(agent: &AgentStatus) -> Check {
         (Some(problem), _) => Check::bad(NAME, problem.message.clone(), problem.mend.clone()),
         (None, true) => Check::good(NAME, "the last exchange succeeded"),
         (None, false) => Check::absent(NAME, "none is asked before enrollment"),
+    }
+}
+
+/// The operator's step-ca: whether the agent knows of it, and can ask it.
+fn step_ca(agent: &AgentStatus) -> Check {
+    const NAME: &str = "step-ca";
+    let configured =
+        hostward_config::load(hostward_config::PATH.as_ref()).ok().and_then(|config| config.step_ca);
+    match (&agent.step_ca, configured) {
+        (None, None) => Check::absent(NAME, "none is configured"),
+        (Some(known), Some(configured)) if known.url == configured.url.as_str() => known_step_ca(known),
+        _ => Check::bad(
+            NAME,
+            "the agent has not read [step_ca] as it is in the configuration",
+            "run `systemctl restart hostward`",
+        ),
+    }
+}
+
+fn known_step_ca(known: &StepCaStatus) -> Check {
+    const NAME: &str = "step-ca";
+    match &known.problem {
+        Some(problem) => Check::bad(NAME, problem.message.clone(), problem.mend.clone()),
+        None if known.asked => Check::good(NAME, format!("{} can be asked", known.url)),
+        None => Check::absent(NAME, "not asked yet"),
     }
 }
 
@@ -150,6 +179,7 @@ mod tests {
             clock_offset: Some(94_607_999),
             polling: None,
             token: None,
+            step_ca: None,
         }
     }
 

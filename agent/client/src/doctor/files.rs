@@ -28,11 +28,12 @@ const fn may(path: &'static str, owner: &'static str, group: &'static str, mode:
     Expected { path, owner, group, mode, optional: true }
 }
 
-const EXPECTED: [Expected; 20] = [
+const EXPECTED: [Expected; 22] = [
     must("/etc/hostward", "root", "root", 0o755),
     must("/var/lib/hostward", "root", "root", 0o755),
     must("/run/hostward", "root", "root", 0o755),
     must("/var/lib/hostward-agent", "hostward", "hostward", 0o700),
+    must("/var/lib/hostward-step-ca", "hostward", "hostward", 0o755),
     must("/var/log/hostward", "hostward", "adm", 0o2750),
     must("/run/hostward/apply.sock", "root", "hostward", 0o660),
     must("/run/hostward/agent.sock", "root", "root", 0o600),
@@ -49,6 +50,7 @@ const EXPECTED: [Expected; 20] = [
     may("/var/lib/hostward/ssh/services.json", "root", "root", 0o644),
     may("/var/lib/hostward/ssh/known_hosts", "root", "root", 0o644),
     may("/var/lib/hostward/ssh/client.conf", "root", "root", 0o644),
+    may("/var/lib/hostward-step-ca/known_hosts", "hostward", "hostward", 0o644),
 ];
 
 /// What the ledger says that hostward wrote.
@@ -143,8 +145,9 @@ fn remake(path: &str) -> String {
         "/etc/hostward" | "/var/lib/hostward" | "/run/hostward" | "/var/lib/hostward-agent" => {
             return "run `systemd-tmpfiles --create hostward.conf`".into();
         }
+        "/var/lib/hostward-step-ca/known_hosts" => return "run `systemctl restart hostward.service`".into(),
         // The service has in its sight what was there when it started.
-        "/var/log/hostward" => {
+        "/var/log/hostward" | "/var/lib/hostward-step-ca" => {
             return "run `systemd-tmpfiles --create hostward.conf`, then `systemctl restart hostward.service`".into();
         }
         _ => return "run `hostward apply`".into(),

@@ -21,6 +21,13 @@ pub fn checks() -> Vec<Check> {
 fn services() -> Check {
     let bound = match state::read::<BoundServices>(Path::new(SERVICES_FILE)) {
         Ok(Some(bound)) if !bound.services.is_empty() => bound.services.len(),
+        Ok(_) if is_configured() => {
+            return Check::bad(
+                SERVICES,
+                "[[step_ca.services]] names accounts, and none is bound",
+                "run `hostward apply` and read what it refuses",
+            );
+        }
         Ok(_) => return Check::absent(SERVICES, "no local account stands for a service user"),
         Err(error) => {
             return Check::bad(SERVICES, crate::show::chain(&error), "run `hostward apply`");
@@ -48,6 +55,12 @@ fn services() -> Check {
         );
     }
     Check::good(SERVICES, format!("ssh is set up; bound accounts: {bound}"))
+}
+
+/// Whether the operator's configuration binds accounts.
+fn is_configured() -> bool {
+    let config = hostward_config::load(hostward_config::PATH.as_ref());
+    config.is_ok_and(|config| config.step_ca.is_some_and(|step_ca| !step_ca.services.is_empty()))
 }
 
 /// Whether `text` has an `Include` that is `wanted`, before any `Host` or `Match`.

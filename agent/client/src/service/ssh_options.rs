@@ -3,9 +3,13 @@
 
 use std::path::Path;
 
-use hostward_protocol::service::KNOWN_HOSTS_FILE;
+use hostward_protocol::service::{
+    BoundService, BoundServices, KNOWN_HOSTS_FILE, SERVICES_FILE, STEP_CA_KNOWN_HOSTS_FILE, ServiceIssuer,
+};
+use nix::unistd::geteuid;
 
 use super::agent;
+use crate::state;
 
 /// What holds for every host.
 fn everywhere() -> Vec<(&'static str, String)> {
@@ -16,7 +20,7 @@ fn everywhere() -> Vec<(&'static str, String)> {
         ("IdentityFile", value("none")),
         ("PubkeyAuthentication", value("yes")),
         ("PreferredAuthentications", value("publickey")),
-        ("UserKnownHostsFile", value(KNOWN_HOSTS_FILE)),
+        ("UserKnownHostsFile", known_hosts()),
         ("GlobalKnownHostsFile", value("/dev/null")),
         ("StrictHostKeyChecking", value("yes")),
         ("CheckHostIP", value("no")),
@@ -24,6 +28,22 @@ fn everywhere() -> Vec<(&'static str, String)> {
         ("ForwardAgent", value("no")),
         ("ForwardX11", value("no")),
     ]
+}
+
+/// Who says which hosts are believed. Whether that is the agent too, as it is for an account of the step-ca, is not the
+/// agent's to say.
+fn known_hosts() -> String {
+    let bound = state::read::<BoundServices>(Path::new(SERVICES_FILE)).ok().flatten();
+    let own = geteuid().as_raw();
+    let service = bound.and_then(|bound| bound.services.into_iter().find(|service| service.uid == own));
+    known_hosts_of(service.as_ref())
+}
+
+fn known_hosts_of(service: Option<&BoundService>) -> String {
+    match service.map(|service| &service.issuer) {
+        Some(ServiceIssuer::StepCa { .. }) => format!("{KNOWN_HOSTS_FILE} {STEP_CA_KNOWN_HOSTS_FILE}"),
+        Some(ServiceIssuer::Backend) | None => KNOWN_HOSTS_FILE.into(),
+    }
 }
 
 /// Arguments of an ssh that goes to the host with this id, in which this program finds the way.
@@ -79,6 +99,15 @@ mod tests {
         assert_eq!(word("a'$(x)"), "'a'\\''$(x)'");
         assert_eq!(word("50%h"), "50%%h");
         assert_eq!(word(""), "''");
+    }
+
+    #[test]
+    fn only_accounts_of_a_step_ca_believe_what_the_agent_says_of_hosts() {
+        let bound = |issuer| BoundService { uid: 112, user: "deploy".into(), principals: Vec::new(), issuer };
+        assert_eq!(known_hosts_of(None), KNOWN_HOSTS_FILE);
+        assert_eq!(known_hosts_of(Some(&bound(ServiceIssuer::Backend))), KNOWN_HOSTS_FILE);
+        let of_step_ca = known_hosts_of(Some(&bound(ServiceIssuer::StepCa { hosts: Vec::new() })));
+        assert_eq!(of_step_ca, "/var/lib/hostward/ssh/known_hosts /var/lib/hostward-step-ca/known_hosts");
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl State {
         self.state.problem.is_some()
     }
 
+    /// Whether its certificates come from a step-ca.
+    pub fn is_of_step_ca(&self) -> bool {
+        self.state.issuer.as_deref() == Some("step-ca")
+    }
+
     /// For a person.
     pub fn text(&self, now: DateTime<Utc>) -> String {
         let mut text = String::new();
@@ -48,7 +53,12 @@ impl State {
             }
             _ => "a certificate is fetched when ssh asks for one".into(),
         };
-        _ = writeln!(text, "service:      this account (uid {}) stands for {user}; {how}", self.state.uid);
+        let by = if self.is_of_step_ca() { " (step-ca)" } else { "" };
+        _ = writeln!(
+            text,
+            "service:      this account (uid {}) stands for {user}{by}; {how}",
+            self.state.uid
+        );
         text.push_str(&show::findings("no certificate the last time:", self.state.problem.as_slice()));
         text
     }
@@ -63,7 +73,8 @@ pub fn why_not(state: &ServiceState) -> Finding {
             subject: format!("uid {}", state.uid),
             message: "this account stands for no service user on this host".into(),
             responsible: Responsible::Backend,
-            mend: "bind it in the project's services; `hostward status` as root shows what was refused"
+            mend: "bind it in the project's services, or in [[step_ca.services]] of this host; `hostward status` as root \
+                   shows what was refused"
                 .into(),
         },
         (None, Some(_)) => Finding {
@@ -86,6 +97,7 @@ mod tests {
         let state = ServiceState {
             uid: 112,
             user: Some("deploy\u{1b}".into()),
+            issuer: Some("backend".into()),
             certificate_until: Some(at(60)),
             problem: None,
         };
@@ -102,7 +114,10 @@ mod tests {
         assert_eq!(why_not(&shown.state).message, "503");
         shown.turned_off = true;
         assert!(shown.text(at(0)).contains("turned off by this account"));
-        let nobody = ServiceState { uid: 113, user: None, certificate_until: None, problem: None };
+        shown.state.issuer = Some("step-ca".into());
+        assert!(shown.text(at(0)).contains("(step-ca)"));
+        let nobody =
+            ServiceState { uid: 113, user: None, issuer: None, certificate_until: None, problem: None };
         assert_eq!(why_not(&nobody).code, "service-not-bound");
     }
 }

@@ -1,20 +1,25 @@
 //! What the agent answers to whom.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hostward_protocol::api::Target;
 use hostward_protocol::report::{Finding, Responsible};
-use hostward_protocol::service::{Answer, BoundService, Query, ServiceState};
-use hostward_ssh_agent::{Refusal, Request, Rules, Session, SessionBind, Verdict, judge, reply, request};
+use hostward_protocol::service::{Answer, BoundService, Query, ServiceIssuer, ServiceState};
+use hostward_ssh_agent::{
+    Keys, Refusal, Request, Rules, Session, SessionBind, Verdict, judge, reply, request,
+};
 
 use super::bindings::{Bindings, Bound};
 use super::caller::Caller;
 use super::gate::Standing;
 use super::identities::{Identities, not_bound};
-use super::issuer::{Issuer, Office};
+use super::issuer::{Issuer, Offices};
 use super::record::{Event, Record, seconds};
 use super::resolver::Resolver;
+use super::step_ca::{Authority, route};
 use crate::clock::Clock;
 use crate::events::Events;
 
@@ -24,7 +29,8 @@ pub struct Desk {
     bindings: Arc<Bindings>,
     identities: Arc<Identities>,
     resolver: Arc<Resolver>,
-    office: Arc<Office>,
+    offices: Arc<Offices>,
+    step_ca: Mutex<Option<Arc<Authority>>>,
     require_hostbound: AtomicBool,
     clock: Arc<Clock>,
     record: Arc<Record>,
@@ -34,28 +40,50 @@ impl Desk {
     /// A desk that goes by what root wrote down in `dir`.
     pub fn new(dir: PathBuf, clock: Arc<Clock>, events: Option<Arc<Events>>) -> Self {
         let bindings = Arc::new(Bindings::new(dir));
-        let office = Arc::new(Office::default());
+        let offices = Arc::new(Offices::default());
         let record = Arc::new(Record::new(events));
         Desk {
             identities: Arc::new(Identities::new(
                 bindings.clone(),
-                office.clone(),
+                offices.clone(),
                 clock.clone(),
                 record.clone(),
             )),
-            resolver: Arc::new(Resolver::new(office.clone())),
+            resolver: Arc::new(Resolver::new(offices.clone())),
             bindings,
-            office,
+            offices,
+            step_ca: Mutex::default(),
             require_hostbound: AtomicBool::new(false),
             clock,
             record,
         }
     }
 
-    /// Who issues from now on.
+    /// Who issues for accounts that the policy binds, from now on.
     pub fn set_issuer(&self, issuer: Option<Issuer>) {
-        self.office.set(issuer);
+        self.offices.backend.set(issuer);
         self.identities.try_again();
+    }
+
+    /// Who issues for accounts that the operator's configuration binds, from now on.
+    pub fn set_step_ca(&self, authority: Option<Arc<Authority>>) {
+        self.step_ca().clone_from(&authority);
+        self.offices.step_ca.set(authority.map(Issuer::StepCa));
+        self.identities.try_again();
+    }
+
+    fn step_ca(&self) -> MutexGuard<'_, Option<Arc<Authority>>> {
+        self.step_ca.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who signs for the hosts that the account goes to.
+    fn host_cas<'a>(&self, bound: &'a Bound, service: &BoundService) -> Cow<'a, Keys> {
+        match &*self.step_ca() {
+            Some(authority) if !service.issuer.is_backend() => {
+                Cow::Owned(bound.host_cas.and(&authority.host_cas()))
+            }
+            _ => Cow::Borrowed(&bound.host_cas),
+        }
     }
 
     /// Whether clients that do not say for which session they ask are refused.
@@ -88,7 +116,9 @@ impl Desk {
             (Request::Identities, None) => reply::identities(&[]),
             (Request::Identities, Some(service)) => self.identities(caller, session, service).await,
             (Request::SessionBind(_), None) => reply::extension_failure(),
-            (Request::SessionBind(bind), Some(_)) => self.bind(caller, session, &bound, &bind),
+            (Request::SessionBind(bind), Some(service)) => {
+                self.bind(caller, session, &self.host_cas(&bound, service), &bind)
+            }
             (Request::Sign { .. }, None) => reply::failure(),
             (Request::Sign { key, data }, Some(service)) => {
                 self.sign(caller, session, &bound, service, key, data)
@@ -107,9 +137,15 @@ impl Desk {
         }
     }
 
-    fn bind(&self, caller: &Caller, session: &mut Session, bound: &Bound, bind: &SessionBind<'_>) -> Vec<u8> {
+    fn bind(
+        &self,
+        caller: &Caller,
+        session: &mut Session,
+        host_cas: &Keys,
+        bind: &SessionBind<'_>,
+    ) -> Vec<u8> {
         let was_refused = session.refused().is_some();
-        match session.bind(bind, &bound.host_cas, seconds(self.clock.now())) {
+        match session.bind(bind, host_cas, seconds(self.clock.now())) {
             Ok(()) => reply::success(),
             Err(error) => {
                 if !was_refused {
@@ -130,7 +166,7 @@ impl Desk {
         data: &[u8],
     ) -> Vec<u8> {
         let rules = Rules {
-            host_cas: &bound.host_cas,
+            host_cas: &self.host_cas(bound, service),
             require_hostbound: self.require_hostbound.load(Ordering::Relaxed),
             now: seconds(self.clock.now()),
         };
@@ -148,12 +184,20 @@ impl Desk {
         self.record.record(caller.uid, &caller.hint(), Event::NotSigned(refusal), self.clock.now());
     }
 
+    async fn route(&self, service: &BoundService, name: &str) -> Result<Vec<Target>, Finding> {
+        match &service.issuer {
+            ServiceIssuer::Backend => self.resolver.route(service, name).await,
+            ServiceIssuer::StepCa { hosts } => route::route(hosts, name, self.clock.now()),
+        }
+    }
+
     async fn query(&self, caller: &Caller, service: Option<&BoundService>, json: &[u8]) -> Vec<u8> {
         let answer = match (serde_json::from_slice(json), service) {
             (Err(_), _) => Answer::Refused(unknown_query()),
             (Ok(Query::Service), None) => Answer::Service(ServiceState {
                 uid: caller.uid,
                 user: None,
+                issuer: None,
                 certificate_until: None,
                 problem: None,
             }),
@@ -162,12 +206,13 @@ impl Desk {
                 Answer::Service(ServiceState {
                     uid: caller.uid,
                     user: Some(service.user.clone()),
+                    issuer: Some(service.issuer.word().into()),
                     certificate_until: state.until,
                     problem: state.problem,
                 })
             }
             (Ok(Query::Resolve { .. }), None) => Answer::Refused(not_bound(caller.uid)),
-            (Ok(Query::Resolve { name }), Some(service)) => match self.resolver.route(service, &name).await {
+            (Ok(Query::Resolve { name }), Some(service)) => match self.route(service, &name).await {
                 Ok(route) => Answer::Resolved { user: service.user.clone(), route },
                 Err(finding) => Answer::Refused(finding),
             },

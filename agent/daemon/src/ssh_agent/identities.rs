@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use hostward_protocol::api::ServiceCertificateRequest;
 use hostward_protocol::report::{Finding, Responsible};
-use hostward_protocol::service::BoundService;
+use hostward_protocol::service::{BoundService, ServiceIssuer};
 use hostward_ssh_agent::{Expected, Identity, ServiceKey};
 
 use super::bindings::{Bindings, Bound};
 use super::caller::Caller;
 use super::flights::{Flight, Flights};
-use super::issuer::{Failure, Office, shown};
+use super::issuer::{Failure, Offices, shown};
 use super::record::{Event, Record, seconds};
 use crate::clock::Clock;
 
@@ -37,7 +37,7 @@ pub struct Identities {
     slots: Mutex<HashMap<u32, Slot>>,
     asking: Arc<Flights<u32, ()>>,
     bindings: Arc<Bindings>,
-    office: Arc<Office>,
+    offices: Arc<Offices>,
     clock: Arc<Clock>,
     record: Arc<Record>,
 }
@@ -72,8 +72,13 @@ pub struct State {
 
 impl Identities {
     /// None yet.
-    pub fn new(bindings: Arc<Bindings>, office: Arc<Office>, clock: Arc<Clock>, record: Arc<Record>) -> Self {
-        Identities { slots: Mutex::default(), asking: Arc::default(), bindings, office, clock, record }
+    pub fn new(
+        bindings: Arc<Bindings>,
+        offices: Arc<Offices>,
+        clock: Arc<Clock>,
+        record: Arc<Record>,
+    ) -> Self {
+        Identities { slots: Mutex::default(), asking: Arc::default(), bindings, offices, clock, record }
     }
 
     /// One that is good for long enough, for whom it is bound to.
@@ -149,11 +154,11 @@ impl Identities {
         let now = self.clock.now();
         match &outcome {
             Ok(identity) => {
-                let event = Event::Issued { user: &service.user, identity };
+                let event = Event::Issued { service: &service, identity };
                 self.record.record(service.uid, &hint, event, now);
             }
             Err(failure) => {
-                let event = Event::NotIssued { user: &service.user, reason: &failure.finding };
+                let event = Event::NotIssued { service: &service, reason: &failure.finding };
                 self.record.record(service.uid, &hint, event, now);
             }
         }
@@ -169,16 +174,16 @@ impl Identities {
         request: impl FnOnce(String) -> ServiceCertificateRequest,
     ) -> Result<Arc<Identity>, Failure> {
         let bound = self.bindings.current();
-        if bound.user_cas.is_empty() {
+        if service.issuer.is_backend() && bound.user_cas.is_empty() {
             return Err(failure(user_cas_unknown()));
         }
         let made = ServiceKey::generate().and_then(|key| Ok((key.public_line()?, key)));
         let (public_key, key) = made.map_err(|error| failure(no_key(&error.to_string())))?;
-        let issued = self.office.issue(&request(public_key)).await?;
+        let issued = self.offices.of(service).issue(service, &request(public_key)).await?;
         let expected = Expected {
             principals: &service.principals,
-            authorities: &bound.user_cas,
-            extensions: issued.extensions,
+            authorities: issued.authorities.as_ref().unwrap_or(&bound.user_cas),
+            limits: issued.limits,
             now: seconds(self.clock.now()),
         };
         let identity = key.certified(&issued.line, &expected);
@@ -247,7 +252,7 @@ fn is_enough(identity: &Identity, now: u64) -> bool {
 }
 
 fn failure(finding: Finding) -> Failure {
-    Failure { finding: finding.into(), retry_after: None, is_down: false }
+    Failure::lasting(finding)
 }
 
 /// For whoever is not bound.
@@ -257,7 +262,9 @@ pub fn not_bound(uid: u32) -> Finding {
         subject: format!("uid {uid}"),
         message: format!("uid {uid} stands for no service user on this host"),
         responsible: Responsible::Backend,
-        mend: "bind it in the project's services; `hostward status` as root names bindings that this host refuses".into(),
+        mend: "bind it in the project's services, or in [[step_ca.services]] of this host; `hostward status` as root names \
+               bindings that are refused"
+            .into(),
     }
 }
 
@@ -282,14 +289,23 @@ fn no_key(message: &str) -> Finding {
 }
 
 fn unacceptable(service: &BoundService, why: &str) -> Finding {
+    let (responsible, mend) = match service.issuer {
+        ServiceIssuer::Backend => (
+            Responsible::Backend,
+            "have the backend issue certificates of this project's user CA for this key, for principals of the user's, \
+             for at most a day, permitting only pty and port forwarding; where a time is the matter see both clocks",
+        ),
+        ServiceIssuer::StepCa { .. } => (
+            Responsible::Operator,
+            "correct the provisioner's SSH template (options.ssh.template in ca.json)",
+        ),
+    };
     Finding {
         code: "certificate-unacceptable".into(),
         subject: format!("the certificate of uid {}", service.uid),
         message: format!("the certificate that was issued is not used: {}", shown(why)),
-        responsible: Responsible::Backend,
-        mend: "have the backend issue certificates of this project's user CA for this key, for principals of the user's, \
-               for at most a day, permitting only pty and port forwarding; where a time is the matter see both clocks"
-            .into(),
+        responsible,
+        mend: mend.into(),
     }
 }
 
@@ -301,7 +317,8 @@ mod tests {
     const NOW: u64 = 1_700_000_000;
 
     fn service() -> BoundService {
-        BoundService { uid: 112, user: "deploy".into(), principals: vec!["deploy".into()] }
+        let (user, issuer) = ("deploy".to_owned(), ServiceIssuer::Backend);
+        BoundService { uid: 112, principals: vec![user.clone()], user, issuer }
     }
 
     /// A slot that was given a certificate of four minutes at `NOW`, one of which is over.

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use hostward_protocol::api::{ServiceCertificateRequest, Targets};
 use hostward_protocol::report::{Finding, Responsible};
-use hostward_ssh_agent::Expected;
+use hostward_protocol::service::{BoundService, ServiceIssuer};
+use hostward_ssh_agent::{Keys, Limits};
 use tokio::sync::watch;
+
+use super::step_ca::Authority;
 
 use crate::backend::{Api, Fault};
 use crate::identity::Identity;
@@ -29,6 +32,8 @@ pub enum Issuer {
         /// As whom.
         identity: Arc<Identity>,
     },
+    /// The step-ca of the operator's configuration.
+    StepCa(Arc<Authority>),
     /// A script of a test.
     #[cfg(test)]
     Script(Arc<super::tests::Script>),
@@ -45,13 +50,47 @@ pub struct Failure {
     pub is_down: bool,
 }
 
+impl Failure {
+    /// One that trying again does not mend.
+    pub fn lasting(finding: Finding) -> Self {
+        Failure { finding: finding.into(), retry_after: None, is_down: false }
+    }
+}
+
 /// A certificate, to be checked.
 #[derive(Debug)]
 pub struct Issued {
     /// A line as in a `-cert.pub` file.
     pub line: String,
-    /// What it may permit.
-    pub extensions: &'static [&'static str],
+    /// Who may have signed it, where that is not for the policy to say.
+    pub authorities: Option<Keys>,
+    /// How much it may be good for, where the issuer has not judged that.
+    pub limits: Option<Limits>,
+}
+
+/// Both issuers. That one is down says nothing of the other.
+#[derive(Debug)]
+pub struct Offices {
+    /// Certificates of accounts that the signed policy binds, and the places of hosts.
+    pub backend: Office,
+    /// Certificates of accounts that the operator's configuration binds.
+    pub step_ca: Office,
+}
+
+impl Default for Offices {
+    fn default() -> Self {
+        Offices { backend: Office::closed(not_enrolled), step_ca: Office::closed(no_step_ca) }
+    }
+}
+
+impl Offices {
+    /// The one that issues an account's certificates.
+    pub fn of(&self, service: &BoundService) -> &Office {
+        match service.issuer {
+            ServiceIssuer::Backend => &self.backend,
+            ServiceIssuer::StepCa { .. } => &self.step_ca,
+        }
+    }
 }
 
 /// Where the issuer is asked. One that does not answer is left alone for a while, by all: whoever wants several things
@@ -60,34 +99,37 @@ pub struct Issued {
 pub struct Office {
     issuer: watch::Sender<Option<Issuer>>,
     down: Mutex<Option<(Instant, Failure)>>,
-}
-
-impl Default for Office {
-    fn default() -> Self {
-        Office { issuer: watch::Sender::new(None), down: Mutex::new(None) }
-    }
+    /// What is said where there is no issuer.
+    closed: fn() -> Failure,
 }
 
 impl Office {
+    /// One without an issuer.
+    fn closed(closed: fn() -> Failure) -> Self {
+        Office { issuer: watch::Sender::new(None), down: Mutex::new(None), closed }
+    }
+
     /// Who issues from now on.
     pub fn set(&self, issuer: Option<Issuer>) {
         self.issuer.send_replace(issuer);
         *self.down() = None;
     }
 
-    /// A certificate.
-    pub async fn issue(&self, request: &ServiceCertificateRequest) -> Result<Issued, Failure> {
+    /// A certificate for the account.
+    pub async fn issue(
+        &self,
+        service: &BoundService,
+        request: &ServiceCertificateRequest,
+    ) -> Result<Issued, Failure> {
         let issuer = self.open()?;
-        let subject = format!("the certificate of uid {}", request.uid);
-        let line = self.told(in_time(&issuer, &subject, issuer.issue(request, &subject)).await)?;
-        Ok(Issued { line, extensions: issuer.extensions() })
+        self.told(issuer.issue(service, request).await)
     }
 
     /// The hosts called `name` that the user bound to `uid` may enter.
     pub async fn targets(&self, name: &str, uid: u32) -> Result<Targets, Failure> {
         let issuer = self.open()?;
         let subject = format!("host `{}`", shown(name));
-        self.told(in_time(&issuer, &subject, issuer.targets(name, uid, &subject)).await)
+        self.told(issuer.targets(name, uid, &subject).await)
     }
 
     /// Who issues, if it makes sense to ask now.
@@ -97,7 +139,7 @@ impl Office {
         {
             return Err(failure.clone());
         }
-        self.issuer.borrow().clone().ok_or_else(not_enrolled)
+        self.issuer.borrow().clone().ok_or_else(self.closed)
     }
 
     fn told<T>(&self, outcome: Result<T, Failure>) -> Result<T, Failure> {
@@ -114,53 +156,53 @@ impl Office {
 }
 
 impl Issuer {
-    async fn issue(&self, request: &ServiceCertificateRequest, subject: &str) -> Result<String, Failure> {
-        match self {
+    async fn issue(
+        &self,
+        service: &BoundService,
+        request: &ServiceCertificateRequest,
+    ) -> Result<Issued, Failure> {
+        let subject = format!("the certificate of uid {}", request.uid);
+        let line = match self {
             Issuer::Backend { api, identity } => {
                 let key = random::id();
-                let issued = api.service_certificate(identity, request, &key).await;
-                issued.map(|issued| issued.certificate).map_err(|fault| failure(&fault, subject))
+                let issued = async {
+                    let issued = api.service_certificate(identity, request, &key).await;
+                    issued.map(|issued| issued.certificate).map_err(|fault| failure(&fault, &subject))
+                };
+                in_time(&identity.enrollment.url, &subject, issued).await?
             }
+            // It has the same patience.
+            Issuer::StepCa(authority) => return authority.issue(service, &request.public_key).await,
             #[cfg(test)]
-            Issuer::Script(script) => script.issue(request).await,
-        }
+            Issuer::Script(script) => in_time("the script", &subject, script.issue(request)).await?,
+        };
+        Ok(Issued { line, authorities: None, limits: Some(Limits::BACKEND) })
     }
 
     async fn targets(&self, name: &str, uid: u32, subject: &str) -> Result<Targets, Failure> {
         match self {
             Issuer::Backend { api, identity } => {
-                api.targets(identity, name, uid).await.map_err(|fault| failure(&fault, subject))
+                let targets = async {
+                    let targets = api.targets(identity, name, uid).await;
+                    targets.map_err(|fault| failure(&fault, subject))
+                };
+                in_time(&identity.enrollment.url, subject, targets).await
             }
+            // It knows no hosts, and is never asked.
+            Issuer::StepCa(_) => Err(not_enrolled()),
             #[cfg(test)]
-            Issuer::Script(script) => script.targets(name).await,
+            Issuer::Script(script) => in_time("the script", subject, script.targets(name)).await,
         }
-    }
-
-    /// What an answer that did not come in time is.
-    fn late(&self, subject: &str) -> Failure {
-        let url = match self {
-            Issuer::Backend { identity, .. } => identity.enrollment.url.clone(),
-            #[cfg(test)]
-            Issuer::Script(_) => "the script".into(),
-        };
-        failure(&Fault::Timeout { url, seconds: PATIENCE.as_secs() }, subject)
-    }
-
-    /// What its certificates may permit.
-    fn extensions(&self) -> &'static [&'static str] {
-        Expected::EXTENSIONS
     }
 }
 
 async fn in_time<T>(
-    issuer: &Issuer,
+    url: &str,
     subject: &str,
     call: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    match tokio::time::timeout(PATIENCE, call).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(issuer.late(subject)),
-    }
+    let late = || Fault::Timeout { url: url.to_owned(), seconds: PATIENCE.as_secs() };
+    tokio::time::timeout(PATIENCE, call).await.unwrap_or_else(|_| Err(failure(&late(), subject)))
 }
 
 fn failure(fault: &Fault, subject: &str) -> Failure {
@@ -177,7 +219,19 @@ fn not_enrolled() -> Failure {
         responsible: Responsible::Operator,
         mend: "enroll it with `hostward enroll`; `hostward status` as root shows what came of it".into(),
     };
-    Failure { finding: finding.into(), retry_after: None, is_down: false }
+    Failure::lasting(finding)
+}
+
+/// The operator's configuration names none, or the agent has not read it yet.
+fn no_step_ca() -> Failure {
+    Failure::lasting(Finding {
+        code: "step-ca-not-configured".into(),
+        subject: "step-ca".into(),
+        message: "the agent knows no step-ca to ask for this account's certificates".into(),
+        responsible: Responsible::Operator,
+        mend: "see [step_ca] in /etc/hostward/hostward.toml, then `systemctl reload hostward` and `hostward apply`"
+            .into(),
+    })
 }
 
 /// Somebody else's text, for one line of a message.

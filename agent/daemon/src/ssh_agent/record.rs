@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use hostward_events::{Caller, Certificate, Issued};
 use hostward_protocol::api::CallerHint;
 use hostward_protocol::report::Finding;
+use hostward_protocol::service::BoundService;
 use hostward_ssh_agent::{Identity, Refusal};
 
 use super::issuer::shown;
@@ -19,15 +20,15 @@ const MOST: u32 = 30;
 pub enum Event<'a> {
     /// A certificate was issued.
     Issued {
-        /// The service user.
-        user: &'a str,
+        /// The account's binding.
+        service: &'a BoundService,
         /// What came of it.
         identity: &'a Identity,
     },
     /// None was.
     NotIssued {
-        /// The service user.
-        user: &'a str,
+        /// The account's binding.
+        service: &'a BoundService,
         /// Why.
         reason: &'a Finding,
     },
@@ -69,17 +70,17 @@ impl Record {
         }
         let who = who(uid, hint);
         match event {
-            Event::Issued { user, identity } => log::info!(
+            Event::Issued { service, identity } => log::info!(
                 "issued to {who}: a certificate of `{}`, key id `{}`, serial {}, principals `{}`, for {} s",
-                shown(user),
+                shown(&service.user),
                 shown(identity.key_id()),
                 identity.serial(),
                 shown(&identity.principals().join(",")),
                 identity.left(seconds(now)),
             ),
-            Event::NotIssued { user, reason } if self.has_room(now) => log::warn!(
+            Event::NotIssued { service, reason } if self.has_room(now) => log::warn!(
                 "not issued to {who}: a certificate of `{}`: {}; {}",
-                shown(user),
+                shown(&service.user),
                 shown(&reason.message),
                 shown(&reason.mend)
             ),
@@ -111,14 +112,14 @@ impl Record {
 
 /// In the log of events. A signature that is refused is a client's mistake, and any account can make as many as it likes.
 fn keep(events: &Events, uid: u32, hint: &CallerHint, event: Event<'_>) {
-    let asked = |user: &str, key| Certificate {
+    let asked = |service: &BoundService, key| Certificate {
         caller: Caller { uid, pid: hint.pid, unit: hint.unit.clone(), account: account(uid) },
-        user: Some(user.to_owned()),
-        issuer: "backend".into(),
+        user: Some(service.user.clone()),
+        issuer: service.issuer.word().into(),
         key,
     };
     match event {
-        Event::Issued { user, identity } => {
+        Event::Issued { service, identity } => {
             let issued = Issued {
                 key_id: identity.key_id().to_owned(),
                 serial: identity.serial(),
@@ -127,9 +128,9 @@ fn keep(events: &Events, uid: u32, hint: &CallerHint, event: Event<'_>) {
                 valid_before: moment(identity.valid_before()),
                 ca: identity.authority_fingerprint(),
             };
-            events.certificate(&asked(user, Some(identity.key_fingerprint())), Ok(&issued));
+            events.certificate(&asked(service, Some(identity.key_fingerprint())), Ok(&issued));
         }
-        Event::NotIssued { user, reason } => events.certificate(&asked(user, None), Err(reason)),
+        Event::NotIssued { service, reason } => events.certificate(&asked(service, None), Err(reason)),
         Event::NotSigned(_) => {}
     }
 }

@@ -10,7 +10,7 @@ use hostward_protocol::service::BoundService;
 
 use super::bindings::Bound;
 use super::flights::Flights;
-use super::issuer::{Office, PATIENCE, shown};
+use super::issuer::{Offices, PATIENCE, shown};
 
 /// For how long what the backend said is not asked again.
 const FRESH: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ type Found = Result<Hosts, Finding>;
 pub struct Resolver {
     known: Mutex<Known>,
     asking: Arc<Flights<(u32, String), Found>>,
-    office: Arc<Office>,
+    offices: Arc<Offices>,
 }
 
 #[derive(Debug, Default)]
@@ -50,8 +50,8 @@ struct Names {
 
 impl Resolver {
     /// Knows nothing yet.
-    pub fn new(office: Arc<Office>) -> Self {
-        Resolver { known: Mutex::default(), asking: Arc::default(), office }
+    pub fn new(offices: Arc<Offices>) -> Self {
+        Resolver { known: Mutex::default(), asking: Arc::default(), offices }
     }
 
     /// The way to `name` for whom `service` binds: bastions first, the target last.
@@ -97,7 +97,7 @@ impl Resolver {
     }
 
     async fn ask(self: Arc<Self>, service: BoundService, name: String) -> Found {
-        let answer = self.office.targets(&name, service.uid).await;
+        let answer = self.offices.backend.targets(&name, service.uid).await;
         let mut known = self.known();
         match answer {
             Ok(targets) => Ok(known.keep(&service, name, targets.hosts)),

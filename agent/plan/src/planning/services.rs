@@ -9,12 +9,11 @@ use hostward_protocol::service::{BoundService, BoundServices};
 
 use super::Steps;
 use super::files::{is_as_wanted, write};
-use super::target::Target;
 use crate::desired::Services;
 use crate::facts::{Facts, FileFact, ManagedFile};
 
-pub(super) fn replace(target: &Target<'_>, facts: &Facts, steps: &mut Steps) {
-    let Some(services) = target.services else {
+pub(super) fn replace(services: Option<&Services>, facts: &Facts, steps: &mut Steps) {
+    let Some(services) = services else {
         remove(facts, steps);
         return;
     };
@@ -26,7 +25,7 @@ pub(super) fn replace(target: &Target<'_>, facts: &Facts, steps: &mut Steps) {
 }
 
 /// Takes all of it away.
-pub(super) fn remove(facts: &Facts, steps: &mut Steps) {
+fn remove(facts: &Facts, steps: &mut Steps) {
     steps.remove(ManagedFile::Services, facts);
     steps.remove(ManagedFile::ClientConfig, facts);
     steps.remove(ManagedFile::KnownHosts, facts);
@@ -54,10 +53,13 @@ fn read(fact: &FileFact) -> Option<Vec<BoundService>> {
     serde_json::from_slice::<BoundServices>(&fact.content).ok().map(|bound| bound.services)
 }
 
-/// What both give: the same user for the same uid, and of principals those of both.
+/// What both give: the same user of the same issuer for the same uid, and of principals those of both.
 fn common(present: &[BoundService], wanted: &[BoundService]) -> Vec<BoundService> {
     let both = |service: &BoundService| {
-        let old = present.iter().find(|old| old.uid == service.uid && old.user == service.user)?;
+        let same = |old: &&BoundService| {
+            old.uid == service.uid && old.user == service.user && old.issuer == service.issuer
+        };
+        let old = present.iter().find(same)?;
         let principals = service.principals.iter().filter(|p| old.principals.contains(p)).cloned().collect();
         Some(BoundService { principals, ..service.clone() })
     };
@@ -91,7 +93,7 @@ fn known_hosts(wanted: &str, facts: &Facts, steps: &mut Steps) {
     if fact.is_some() && (kept == wanted || !is_as_wanted(fact, &kept)) {
         steps.narrow(write(FILE, &kept), "");
     }
-    if kept != wanted {
+    if kept != wanted || fact.is_none() {
         steps.widen(write(FILE, wanted), "");
     }
 }

@@ -1,16 +1,23 @@
 //! Services: which local accounts of this host stand for which users.
 //!
-//! A binding gives whoever has a uid the certificates of a user, so that a uid that is nobody's in particular (root's, a
-//! container's, one that systemd hands out) is never bound.
+//! The signed policy binds uids, and the operator's configuration does, which comes first: whoever is root here says what
+//! their accounts are.
+
+mod operator;
+mod uid;
 
 use std::collections::{HashMap, HashSet};
 
-use hostward_protocol::document::{self, Entry, SubidRange, UserStatus};
+use hostward_config::Config;
+use hostward_protocol::document::{self, Entry, UserStatus};
 use hostward_protocol::report::Finding;
-use hostward_protocol::service::BoundService;
+use hostward_protocol::service::{BoundService, ServiceIssuer};
 
 use crate::account::name::UserName;
 use crate::account::principal::Principal;
+use crate::client_config::{client_config, known_hosts};
+use crate::desired::{KrlSpec, Services};
+use crate::facts::Facts;
 use crate::refusal::{Findings, Refusal, malformed, selector_invalid};
 use crate::resolve::duplicates::duplicates;
 use crate::resolve::horizon::Horizon;
@@ -18,29 +25,73 @@ use crate::resolve::host::Host;
 use crate::resolve::people::People;
 use crate::selector::Selector;
 use crate::text::shown;
-
-/// System users of the package. What they run as is nobody's to stand for.
-const OWN_USERS: [&str; 2] = ["hostward", "hostward-principals"];
-
-/// Uids that no account has for its own. Those of containers are not among them: outside a user namespace they are as
-/// good as any.
-const RESERVED: &[(u64, u64, &str)] = &[
-    (0, 0, "0 is root"),
-    (61_184, 65_519, "61184 to 65519 belong to systemd's dynamic users, who change"),
-    (65_534, 65_534, "65534 is nobody"),
-    (65_535, 65_535, "65535 is what 16-bit programs read as -1"),
-    (u32::MAX as u64, u64::MAX, "ids from 4294967295 on are none"),
-];
+use uid::{Origin, Uids};
 
 /// The bindings in force here, by uid.
-pub(crate) fn read(
+#[derive(Debug, Default)]
+pub(crate) struct Bindings {
+    /// Of the signed policy.
+    of_policy: Vec<BoundService>,
+    /// Of the operator's configuration, which says nothing about those.
+    of_operator: Vec<BoundService>,
+}
+
+impl Bindings {
+    /// Those of a host with a policy.
+    pub(crate) fn read(
+        services: &[Entry<document::Service>],
+        people: &People<'_>,
+        host: &Host<'_>,
+        horizon: &mut Horizon,
+        findings: &mut Findings,
+    ) -> Self {
+        let uids = Uids { host, people: Some(people) };
+        let of_operator = operator::read(uids, findings);
+        let taken: HashSet<u32> = of_operator.iter().map(|service| service.uid).collect();
+        let of_policy = of_policy(services, people, &taken, uids, horizon, findings);
+        Bindings { of_policy, of_operator }
+    }
+
+    /// Those of a host without one.
+    pub(crate) fn without_policy(config: &Config, facts: &Facts, findings: &mut Findings) -> Self {
+        let host = Host::new(config, facts);
+        let of_operator = operator::read(Uids { host: &host, people: None }, findings);
+        Bindings { of_policy: Vec::new(), of_operator }
+    }
+
+    /// Once the host was offline for too long nobody is bound by the policy: whoever left meanwhile must not come in
+    /// elsewhere. What the operator bound does not depend on it.
+    pub(crate) fn end_those_of_policy(&mut self) {
+        self.of_policy.clear();
+    }
+
+    /// What ssh and the agent are told; `None` where nobody is bound.
+    pub(crate) fn told(
+        self,
+        facts: &Facts,
+        (host_cas, krl): (&[String], &KrlSpec),
+        findings: &mut Findings,
+    ) -> Option<Services> {
+        let mut bound = self.of_policy;
+        bound.extend(self.of_operator);
+        bound.sort_by_key(|service| service.uid);
+        (!bound.is_empty()).then(|| Services {
+            client_config: client_config(&bound, &facts.local_users, findings),
+            known_hosts: known_hosts(host_cas, krl),
+            bound,
+        })
+    }
+}
+
+fn of_policy(
     services: &[Entry<document::Service>],
     people: &People<'_>,
-    host: &Host<'_>,
+    taken: &HashSet<u32>,
+    uids: Uids<'_>,
     horizon: &mut Horizon,
     findings: &mut Findings,
 ) -> Vec<BoundService> {
-    let here = of_this_host(services, host, findings);
+    let here = of_this_host(services, uids.host, findings);
     if here.is_empty() {
         return Vec::new();
     }
@@ -53,7 +104,8 @@ pub(crate) fn read(
     for service in here {
         let judged = twice
             .check(service)
-            .and_then(|()| check_uid(service.uid, people, host))
+            .and_then(|()| uids.check(service.uid, Origin::Policy))
+            .and_then(|uid| if taken.contains(&uid) { Err(taken_by_operator(uid)) } else { Ok(uid) })
             .and_then(|uid| users.find(&service.user).map(|user| (uid, user)));
         let (uid, user) = match judged {
             Ok(judged) => judged,
@@ -71,13 +123,21 @@ pub(crate) fn read(
                 if !principals.contains(&user.name) {
                     findings.warn(about(service, &name_is_no_principal(user)));
                 }
-                bound.push(BoundService { uid, user: user.name.clone(), principals });
+                let issuer = ServiceIssuer::Backend;
+                bound.push(BoundService { uid, user: user.name.clone(), principals, issuer });
             }
             Err(refusal) => findings.refuse(about(service, &refusal)),
         }
     }
-    bound.sort_by_key(|service| service.uid);
     bound
+}
+
+fn taken_by_operator(uid: u32) -> Refusal {
+    Refusal::operator(
+        "service-uid-taken",
+        format!("[[step_ca.services]] in /etc/hostward/hostward.toml binds uid {uid} too, and comes first"),
+        "take one of the two away: the entry there, or the binding on the backend",
+    )
 }
 
 fn about(service: &document::Service, refusal: &Refusal) -> Finding {
@@ -126,61 +186,6 @@ impl Twice<'_> {
             format!("give each service a {what} of its own on the backend"),
         ))
     }
-}
-
-fn check_uid(uid: u64, people: &People<'_>, host: &Host<'_>) -> Result<u32, Refusal> {
-    let reserved = |why: &str| {
-        Refusal::backend(
-            "service-uid-reserved",
-            format!("its uid is {uid}, and {why}"),
-            "bind the uid of an account that only the service uses",
-        )
-    };
-    if let Some((.., why)) = RESERVED.iter().find(|(first, last, _)| (*first..=*last).contains(&uid)) {
-        return Err(reserved(why));
-    }
-    let Ok(number) = u32::try_from(uid) else {
-        return Err(reserved("that is no id"));
-    };
-    let is_own =
-        |user: &crate::facts::LocalUser| user.uid == number && OWN_USERS.contains(&user.name.as_str());
-    if host.facts.local_users.iter().any(is_own) {
-        return Err(reserved("that is hostward's own"));
-    }
-    if let Some(range) = host.ids.subordinate_among(number, number) {
-        return Err(Refusal::operator(
-            "service-uid-subordinate",
-            format!(
-                "its uid {uid} is inside the subordinate ids {}-{} that /etc/subuid or /etc/subgid gives to somebody's containers",
-                range.first, range.last
-            ),
-            "bind another uid on the backend, or take the range out of /etc/subuid and /etc/subgid",
-        ));
-    }
-    let of_policy = people.entries.iter().flat_map(|(user, _)| &user.subids);
-    let of_former = host.facts.ledger.people.values().flat_map(|person| &person.subids);
-    let has_it = |range: &SubidRange| range.start <= uid && uid - range.start < range.count;
-    if of_policy.chain(of_former).any(has_it) {
-        return Err(Refusal::backend(
-            "service-uid-subordinate",
-            format!(
-                "its uid {uid} is inside the subordinate ids of a user, who can become it in a container"
-            ),
-            "bind another uid on the backend",
-        ));
-    }
-    let is_managed = people.admitted.binary_search_by_key(&number, |person| person.uid.number()).is_ok()
-        || host.facts.ledger.people.contains_key(&number);
-    if is_managed {
-        return Err(Refusal::backend(
-            "service-uid-managed",
-            format!(
-                "its uid {uid} belongs, or belonged, to a person whom the policy brought to this host; people have certificates of their own"
-            ),
-            "bind the uid of a local account on the backend",
-        ));
-    }
-    Ok(number)
 }
 
 /// Why a user is not bound for now, where they are not.

@@ -313,10 +313,10 @@ fn leaving_the_project() {
     offer(&mut world, vec![Wanted::default().sign()]);
     world.settle();
     world.facts.running.extend([70002, 70003]);
-    let plan = unenroll(&world.facts, world.now);
+    let plan = unenroll(&Desired::default(), &world.facts, world.now);
     check_text("unenroll", &text(&plan, &Desired::default()));
     model::take_all(&plan, &mut world.facts);
-    assert_eq!(unenroll(&world.facts, world.now).steps, []);
+    assert_eq!(unenroll(&Desired::default(), &world.facts, world.now).steps, []);
     assert!(world.facts.files.is_empty());
 }
 

@@ -7,6 +7,7 @@ mod explained;
 mod golden;
 mod hostile;
 mod model;
+mod operator_bindings;
 mod properties;
 mod services;
 mod visudo;

@@ -153,8 +153,11 @@ fn rights(facts: &Facts) -> BTreeSet<String> {
     lines(ManagedFile::UserCa, "ca");
     if let Some(fact) = facts.files.get(&ManagedFile::Services) {
         let bound: BoundServices = serde_json::from_slice(&fact.content).unwrap();
-        for BoundService { uid, user, principals } in bound.services {
-            rights.extend(principals.iter().map(|principal| format!("{uid} for {user} as {principal}")));
+        for BoundService { uid, user, principals, issuer } in bound.services {
+            let by = issuer.word();
+            rights.extend(
+                principals.iter().map(|principal| format!("{uid} for {user} as {principal} by {by}")),
+            );
         }
     }
     rights.extend(sudo_rights(facts));

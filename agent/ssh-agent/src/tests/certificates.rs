@@ -2,17 +2,13 @@
 
 use crate::certificate::{Certificate, Purpose};
 use crate::tests::world::{NEW_YEAR, key, text};
-use crate::{CertificateError, Expected, Identity, Keys, ServiceKey, UnixTime};
+use crate::{CertificateError, Expected, Identity, Keys, Limits, ServiceKey, UnixTime};
 
 fn certified(line: &str, ca: &str, now: UnixTime) -> Result<Identity, CertificateError> {
     let authorities = Keys::of_lines(ca);
     let principals = ["deploy".to_owned()];
-    let expected = Expected {
-        principals: &principals,
-        authorities: &authorities,
-        extensions: Expected::EXTENSIONS,
-        now,
-    };
+    let expected =
+        Expected { principals: &principals, authorities: &authorities, limits: Some(Limits::BACKEND), now };
     key().certified(line, &expected)
 }
 
@@ -88,7 +84,7 @@ fn a_certificate_of_another_key_is_refused() {
     let expected = Expected {
         principals: &principals,
         authorities: &authorities,
-        extensions: Expected::EXTENSIONS,
+        limits: Some(Limits::BACKEND),
         now: NEW_YEAR,
     };
     let other = ServiceKey::generate().unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Expected, Identity, Keys, Request, Rules, ServiceKey, SessionBind, UnixTime, request};
+use crate::{Expected, Identity, Keys, Limits, Request, Rules, ServiceKey, SessionBind, UnixTime, request};
 
 /// 2025-01-01 00:01:40 UTC, for which the certificates that are not part of a recording were made.
 pub const NEW_YEAR: UnixTime = 1_735_689_700;
@@ -41,7 +41,7 @@ pub fn identity() -> Arc<Identity> {
     let expected = Expected {
         principals: &principals,
         authorities: &authorities,
-        extensions: Expected::EXTENSIONS,
+        limits: Some(Limits::BACKEND),
         now: now(),
     };
     Arc::new(key().certified(text!("user-cert.pub"), &expected).unwrap())

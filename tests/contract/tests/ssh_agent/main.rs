@@ -5,3 +5,4 @@ mod clients;
 mod crowd;
 mod logins;
 mod sshd;
+mod step_ca;

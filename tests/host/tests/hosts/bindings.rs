@@ -2,7 +2,7 @@
 
 use hostward_host_tests::{Ca, Fixture, Release, TEAM, edited, new_lab, on_each_release};
 use hostward_protocol::report::Report;
-use hostward_protocol::service::{BoundService, BoundServices};
+use hostward_protocol::service::{BoundService, BoundServices, ServiceIssuer};
 
 const SERVICES: &str = "/var/lib/hostward/ssh/services.json";
 const KNOWN_HOSTS: &str = "/var/lib/hostward/ssh/known_hosts";
@@ -62,7 +62,7 @@ on_each_release! {
         let report = fixture.apply();
         assert!(report.is_whole() && report.refusals.is_empty(), "{report:#?}");
         let principals = vec!["deploy".to_owned(), "svc/deploy".to_owned()];
-        assert_eq!(bound(&fixture), [BoundService { uid: 112, user: "deploy".into(), principals }]);
+        assert_eq!(bound(&fixture), [BoundService { uid: 112, user: "deploy".into(), principals, issuer: ServiceIssuer::Backend }]);
         let ca = Ca::Host.public_line(&fixture.backend.state_dir()).expect("a CA");
         let key = ca.split(' ').take(2).collect::<Vec<_>>().join(" ");
         assert!(host.read(KNOWN_HOSTS).contains(&format!("\n@cert-authority * {key}\n")));

@@ -32,6 +32,7 @@ const ALWAYS: &[(&str, &str)] = &[
     ("/var/lib/hostward", "directory 755 root:root"),
     ("/var/lib/hostward/ssh", "directory 755 root:root"),
     ("/var/lib/hostward-agent", "directory 700 hostward:hostward"),
+    ("/var/lib/hostward-step-ca", "directory 755 hostward:hostward"),
     ("/var/lib/misc", "directory 755 root:root"),
     ("/var/log/hostward", "directory 2750 hostward:adm"),
 ];

@@ -15,5 +15,6 @@ mod policy;
 mod privileges;
 mod services;
 mod sshd;
+mod step_ca;
 mod subordinate_ids;
 mod sudo;

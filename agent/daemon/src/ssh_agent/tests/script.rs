@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hostward_protocol::api::{Matched, ServiceCertificateRequest, Target, Targets};
 use hostward_protocol::report::{Finding, Responsible};
-use hostward_ssh_agent::{Expected, Identity, Keys, ServiceKey};
+use hostward_ssh_agent::{Expected, Identity, Keys, Limits, ServiceKey};
 use ssh_key::certificate::{Builder, CertType};
 use ssh_key::private::Ed25519Keypair;
 use ssh_key::{PrivateKey, PublicKey};
@@ -48,7 +48,7 @@ impl Ca {
         let expected = Expected {
             principals: &principals,
             authorities: &authorities,
-            extensions: Expected::EXTENSIONS,
+            limits: Some(Limits::BACKEND),
             now,
         };
         Arc::new(key.certified(&line, &expected).unwrap())
