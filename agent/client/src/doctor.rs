@@ -3,6 +3,7 @@
 mod agent;
 mod files;
 mod nsswitch;
+mod pam;
 mod ssh;
 mod sshd;
 mod subid;
@@ -76,6 +77,7 @@ pub fn run(format: Format) -> anyhow::Result<ExitCode> {
         nsswitch::checks(&served, host.as_ref()),
         vec![subid::check()],
         files::checks(),
+        pam::checks(),
         sshd::checks(served.as_ref().ok().and_then(|users| users.first()), host.as_ref()),
         ssh::checks(),
         sudo::checks(),
