@@ -103,12 +103,13 @@ fn is_roots_alone(status: &Stat) -> bool {
 }
 
 /// Lifts RLIMIT_FSIZE, which su has from whoever calls it: over it a write ends the process.
-struct FileSizes {
+pub(crate) struct FileSizes {
     before: Option<Rlimit>,
 }
 
 impl FileSizes {
-    fn unlimited() -> Self {
+    /// Until this is dropped.
+    pub(crate) fn unlimited() -> Self {
         let before = getrlimit(Resource::Fsize);
         if before.current.is_none() {
             return Self { before: None };

@@ -2,7 +2,7 @@
 
 use hostward_records::{Id, Record, What};
 
-use crate::append::append;
+use crate::append::{FileSizes, append};
 use crate::home;
 use crate::host::{Host, now_micros};
 use crate::process::{Standing, random_id};
@@ -12,6 +12,9 @@ use crate::who::{Who, denied};
 /// Services through which somebody comes in by hand. Sessions of local users are recorded for these alone: those of
 /// cron are many and say nothing.
 const INTERACTIVE: [&str; 6] = ["sshd", "login", "su", "su-l", "sudo", "sudo-i"];
+
+/// sudo's services.
+const SUDO: [&str; 2] = ["sudo", "sudo-i"];
 
 /// What is asked of PAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +81,9 @@ pub(crate) fn account(pam: &impl Transaction, host: &Host, silent: bool) -> Answ
     };
     let what = What::Denied { reason: refusal.reason, until: refusal.until };
     append(host, &record(pam, host, what, name.clone(), who.uid(), true));
-    if !silent {
+    // sudo asks for silence always, and says only that access was denied.
+    let is_sudo = pam.item(Item::Service).is_some_and(|service| SUDO.contains(&service.as_str()));
+    if !silent || is_sudo {
         pam.tell(&refusal.message(&name));
     }
     match refusal.reason {
@@ -91,6 +96,7 @@ pub(crate) fn account(pam: &impl Transaction, host: &Host, silent: bool) -> Answ
 pub(crate) fn make_home(pam: &impl Transaction, host: &Host, silent: bool) -> Answer {
     let Some(name) = user(pam) else { return Answer::Ignore };
     let Who::Managed(managed) = Who::is(&name, host) else { return Answer::Ignore };
+    let _limit = FileSizes::unlimited();
     match home::make(host, &managed) {
         Ok(home::Made::Already) => Answer::Ignore,
         Ok(home::Made::New) => Answer::Success,

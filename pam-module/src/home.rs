@@ -164,7 +164,7 @@ fn open_at(directory: &OwnedFd, name: impl rustix::path::Arg, flags: OFlags) -> 
 /// Leaves a line in the system's log, or not: nobody waits for the log.
 pub(crate) fn complain(host: &Host, service: &str, text: &str) {
     // Priority 83: authpriv, error.
-    let line = format!("<83>pam_hostward({service}:session): {text}");
+    let line = format!("<83>{service}: pam_hostward({service}:session): {text}");
     let _said = UnixDatagram::unbound().and_then(|socket| {
         socket.set_nonblocking(true)?;
         socket.connect(host.path("/dev/log"))?;

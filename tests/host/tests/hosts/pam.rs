@@ -17,7 +17,7 @@ const DENIED: &str = "/var/lib/hostward/denied.json";
 fn stop_everything(host: &Host) {
     host.must(
         "systemctl stop hostward-drift.timer hostward-drift.service hostward.socket hostward-ssh-agent.socket \
-         hostward.service hostward-apply.socket hostward-apply.service",
+         hostward.service hostward-apply.socket hostward-apply.service 'hostward-window-*'",
     );
     assert_eq!(host.run("pgrep -l hostward").stdout, "");
 }

@@ -22,6 +22,7 @@ on_each_release! {
             format!("{team}\n[groups.visitors]\ngid = 71003\nmembers = [\"bob\"]\n[[grants]]\ngroup = \"visitors\"\nlogin = true\nuntil = {text}\n")
         });
         stop_everything(host);
+        host.write("/etc/sudoers.d/bob", 0o440, "root:root", "bob ALL=(ALL) NOPASSWD: ALL\n");
         let mut session = fixture.session("bob", hostward_host_tests::Terminal::No, "true");
         assert_eq!(host.run("su - bob -c 'echo in'").stdout, "in\n");
         let until = u64::try_from(ends.timestamp()).expect("after 1970");
@@ -62,7 +63,7 @@ on_each_release! {
             let login = lab.spawn_in_network(&format!("{} 'echo in'", ssh.join(" "))).wait(SOON);
             assert!(!login.success() && login.stderr.contains(told), "{login}");
             assert_eq!(login.stdout, "");
-            assert!(!host.run("systemctl start user@70001.service").success());
+            assert!(!host.run("systemctl restart user@70001.service").success());
             cron(host, "alice", "touch /tmp/in");
             host.wait_until_ok(SOON, "journalctl --no-pager -u cron | grep -i -e 'permission denied' -e 'account'");
             assert!(!host.exists("/tmp/in"));
@@ -120,7 +121,7 @@ on_each_release! {
                 let login = login.run("echo in");
                 assert_eq!(login.stdout, "in\n", "{what}: {login}");
             }
-            host.must("su - local -c 'sudo -n true'; su local -c true; su - root -c true; systemctl restart user@$(id -u local).service");
+            host.must("su - local -c 'sudo -n true'; su local -c true; su - root -c true; systemctl reset-failed; systemctl restart user@$(id -u local).service");
             host.must("rm -f /tmp/by-cron");
             cron(host, "local", "touch /tmp/by-cron");
             host.wait_until_ok(SOON, "test -e /tmp/by-cron");
@@ -128,7 +129,7 @@ on_each_release! {
         everybody_comes_in("all is well");
         stop_everything(host);
         let damages = [
-            ("no files", "mkdir /kept; mv /var/lib/misc/hostward.db /var/lib/hostward /run/hostward /kept/"),
+            ("no files", "mkdir /kept; mv /var/lib/misc/hostward.db /var/lib/hostward /kept/; mv /run/hostward /kept/run"),
             ("noise", "mkdir -p /var/lib/hostward; for f in /var/lib/misc/hostward.db /var/lib/hostward/denied.json; do head -c 5000 /dev/urandom >$f; done"),
             ("pipes", "rm -rf /var/lib/hostward/*; rm /var/lib/misc/hostward.db; mkdir -p /run/hostward; \
                        mkfifo /var/lib/misc/hostward.db /var/lib/hostward/denied.json /var/lib/hostward/records /run/hostward/records"),

@@ -72,7 +72,7 @@ on_each_release! {
         let lab = new_lab();
         let fixture = Fixture::on(&lab, release).without_package().boot();
         let host = &fixture.host;
-        host.must("sed -i '/pam_permit.so/a session optional pam_echo.so' /etc/pam.d/common-session");
+        host.must("sed -i '/required.*pam_permit.so/a session optional pam_echo.so' /etc/pam.d/common-session");
         host.must("sed -i '/pam_systemd.so/i session optional pam_umask.so' /etc/pam.d/common-session");
         let before = host.snapshot(&["/etc/pam.d"]);
         host.install(&package());

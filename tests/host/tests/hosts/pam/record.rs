@@ -124,9 +124,5 @@ on_each_release! {
         assert_eq!(host.stat("/run/hostward/records/lost"), "regular file 640 root:hostward");
         host.must("rm -rf /run/hostward/records");
         comes_in("there is nothing at all");
-        // A limit that whoever calls su chose does not end it.
-        host.must("systemd-tmpfiles --create hostward.conf");
-        host.must(&format!("rm -f {CURRENT}; prlimit --fsize=0 su - bob -c true"));
-        assert_eq!(records(host, CURRENT).len(), 2);
     }
 }
