@@ -83,7 +83,11 @@ impl<'lab> Site<'lab> {
         let site = Site { ci, bastion, web1, web2 };
         // sshd is told to read its configuration, and takes a moment for it.
         for name in ["bastion", "web1", "web2"] {
-            let command = format!("runuser -u jenkins -- ssh -o ConnectTimeout=5 {name} true");
+            // Plain ssh does not say why hostward had no part in it.
+            let command = format!(
+                "runuser -u jenkins -- ssh -o ConnectTimeout=5 {name} true || \
+                 {{ runuser -u jenkins -- hostward resolve {name}; runuser -u jenkins -- hostward status; exit 1; }}"
+            );
             site.ci.host.wait_until_ok(SOON, &command);
         }
         site

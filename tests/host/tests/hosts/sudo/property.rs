@@ -158,7 +158,8 @@ fn nothing_else_is_permitted(release: Release, packages: &str, implementations: 
             let is_meant = accepted.iter().any(|meaning| meaning.means(line, *reading));
             let fits = match &made {
                 Made::Ran(words) => is_meant && words[1..] == line[1..],
-                Made::Refused => !is_meant,
+                // What is not there cannot be run: programs are only below this directory.
+                Made::Refused => !is_meant || !line[0].starts_with(PROBES),
                 Made::Unclear(_) => false,
             };
             if !fits {
