@@ -9,8 +9,8 @@ use std::io::{self, BufRead, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+pub use hostward_protocol::events::Head;
 use rustix::fs::{Mode, OFlags};
-use serde::{Deserialize, Serialize};
 
 use crate::line::MAX_LINE;
 
@@ -50,15 +50,6 @@ impl FilesError {
     pub fn is_denied(&self) -> bool {
         matches!(self, FilesError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
-}
-
-/// The last event that somebody has: `acknowledged.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
-    /// Its number.
-    pub sequence: u64,
-    /// SHA-256 of its line without the newline, hex.
-    pub hash: String,
 }
 
 /// A file of the log, opened.

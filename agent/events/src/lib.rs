@@ -33,7 +33,7 @@ pub use log::{Limits, Log, LogError, Opened};
 pub use loss::{Cause, Losses};
 pub use origin::Origin;
 pub use reader::{Batch, Reader};
-pub use recorder::{Recorder, Store};
+pub use recorder::{Progress, Recorder, Store};
 pub use report::{Known, of_report};
 pub use verify::{Difference, Verdict, What, verify};
 
