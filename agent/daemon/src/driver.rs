@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hostward_config::Config;
 use hostward_protocol::api::HostInfo;
 use hostward_protocol::local::{
-    AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState, TokenProblem,
+    AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState, EventsStatus, TokenProblem,
 };
 use hostward_protocol::report::{Finding, Responsible};
 use tokio::signal::unix::Signal;
@@ -24,6 +24,7 @@ use crate::apply::Root;
 use crate::backend::{Api, Fault, Http};
 use crate::clock::Clock;
 use crate::control::Asked;
+use crate::delivery::{self, Delivery};
 use crate::disk;
 use crate::enrollment::{Ended, Enroller, disk_finding};
 use crate::events::Events;
@@ -73,6 +74,7 @@ pub struct Agent {
     follower: Option<Follower>,
     reporting: Option<Reporting>,
     certificates: Option<HostCertificates>,
+    delivery: Option<Delivery>,
     leaving: Job<Result<(), Fault>>,
     leave_asked: Vec<oneshot::Sender<AgentReply>>,
     problems: Problems,
@@ -125,6 +127,7 @@ impl Agent {
             follower: None,
             reporting: None,
             certificates: None,
+            delivery: None,
             leaving: Job::default(),
             leave_asked: Vec::new(),
             problems: Problems::default(),
@@ -158,7 +161,8 @@ impl Agent {
         let report = self.reporting.as_ref().and_then(Reporting::due);
         let certificates = self.certificates.as_ref().filter(|_| self.is_described());
         let certificates = certificates.and_then(|job| job.due(Instant::now(), self.clock.now()));
-        [token, policy, report, certificates].into_iter().flatten().min()
+        let delivery = self.delivery.as_ref().and_then(Delivery::due);
+        [token, policy, report, certificates, delivery].into_iter().flatten().min()
     }
 
     /// Whether the backend knows the host's keys and names.
@@ -197,6 +201,9 @@ impl Agent {
         if let Some(certificates) = self.certificates.as_mut().filter(|_| is_described) {
             certificates.start(now, self.clock.now());
         }
+        if let Some(delivery) = &mut self.delivery {
+            delivery.start(now);
+        }
     }
 
     fn handle(&mut self, happening: Happening, now: Instant) {
@@ -224,6 +231,12 @@ impl Agent {
                 if let Some(certificates) = &mut self.certificates {
                     let news = certificates.conclude(finished, now, self.clock.now());
                     self.certificate_news(news, now);
+                }
+            }
+            Happening::Delivered(finished) => {
+                if let Some(delivery) = &mut self.delivery {
+                    let news = delivery.conclude(finished, now);
+                    self.delivery_news(news);
                 }
             }
             Happening::Left(told) => self.left(told),
@@ -363,6 +376,21 @@ impl Agent {
         }
     }
 
+    fn delivery_news(&mut self, news: delivery::News) {
+        match news {
+            delivery::News::None => {}
+            delivery::News::Contact => {
+                self.board.contact(self.clock.now(), None);
+                self.problems.events(None);
+            }
+            delivery::News::NotTaken => self.problems.events(None),
+            delivery::News::Failed(finding, delay) => {
+                let at = self.in_(delay);
+                self.problems.events(Some((finding, Some(at))));
+            }
+        }
+    }
+
     /// Files of the operator's or of root's changed.
     fn changed(&mut self, dirs: &[PathBuf], now: Instant) {
         if dirs.contains(&self.options.etc) {
@@ -391,6 +419,9 @@ impl Agent {
                 follower.sync(asked.reply, now);
                 if let Some(reporting) = &mut self.reporting {
                     reporting.hurry(now);
+                }
+                if let Some(delivery) = &mut self.delivery {
+                    delivery.hurry(now);
                 }
                 self.errand.look(now, self.token.is_running());
             }
@@ -438,12 +469,17 @@ impl Agent {
         self.follower = None;
         self.reporting = None;
         self.certificates = None;
+        self.delivery = None;
+        self.problems.events(None);
         self.problems.policy(None);
         self.problems.report(None);
         self.desk.set_issuer(None);
         self.problems.certificates(None);
         let identity = match &self.standing {
-            Standing::Nobody => return,
+            Standing::Nobody => {
+                self.events.set_taken(false);
+                return;
+            }
             Standing::Damaged(reason) => {
                 log::error!("{}; {}", reason.message, reason.mend);
                 return;
@@ -468,6 +504,13 @@ impl Agent {
             identity.clone(),
             self.api.clone(),
             host.clone(),
+            now,
+        ));
+        self.delivery = Some(Delivery::new(
+            self.options.clone(),
+            identity.clone(),
+            self.api.clone(),
+            self.events.clone(),
             now,
         ));
         self.reporting = Some(Reporting::new(
@@ -514,13 +557,24 @@ impl Agent {
         let beside = given_up.filter(|_| !matches!(self.standing, Standing::Nobody));
         let (problem, next_attempt) = self.problems.first(beside.map(|problem| &problem.finding));
         let polling = self.follower.as_ref().map(|f| f.describe(now));
+        let events = self.events_status();
         self.board.update(self.clock.now(), |status| {
             status.enrollment = enrollment;
             status.problem = problem;
             status.next_attempt = next_attempt;
             status.polling = polling;
             status.token = token;
+            status.events = events;
         });
+    }
+
+    fn events_status(&self) -> EventsStatus {
+        let mut events = self.delivery.as_ref().map(Delivery::describe).unwrap_or_default();
+        events.lost = self.events.progress().borrow().lost;
+        if let Some((finding, at)) = self.problems.of_events() {
+            (events.problem, events.next_attempt) = (Some(finding), at);
+        }
+        events
     }
 
     /// A token that is not tried again by itself.

@@ -9,9 +9,10 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::{TimeDelta, Utc};
 use hostward_config::Config;
-use hostward_events::{Certificate, Event, Issued, Known, Limits, Origin, Recorder};
+use hostward_events::{Certificate, Event, Head, Issued, Known, Limits, Origin, Progress, Recorder};
 use hostward_protocol::local::AgentReply;
 use hostward_protocol::report::{Finding, Report};
+use tokio::sync::watch;
 
 use crate::disk::{self, Durability};
 use crate::host_info;
@@ -30,6 +31,7 @@ pub struct Events {
     origin: Mutex<Arc<Origin>>,
     known: Mutex<Known>,
     known_path: PathBuf,
+    progress: watch::Receiver<Progress>,
 }
 
 impl Events {
@@ -44,6 +46,10 @@ impl Events {
         let recorder =
             Recorder::start(options.events.clone(), limits(&config.events), random::hex_id(), origin.clone())
                 .context("cannot start the thread that records events")?;
+        let (sender, progress) = watch::channel(Progress::default());
+        recorder.on_progress(move |progress| {
+            sender.send_replace(progress);
+        });
         let known_path = options.known();
         let known = disk::read_json::<Known>(&known_path).unwrap_or_else(|error| {
             // What still is so is said once more, that is all.
@@ -55,7 +61,23 @@ impl Events {
             origin: Mutex::new(origin),
             known: Mutex::new(known.unwrap_or_default()),
             known_path,
+            progress,
         })
+    }
+
+    /// How far the log has come; changes when something was written.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// The backend has everything up to `head`. Answers with whether the log will know.
+    pub fn acknowledge(&self, head: Head) -> bool {
+        self.recorder.acknowledge(head)
+    }
+
+    /// Whether a backend takes events. Answers in the same way.
+    pub fn set_taken(&self, is_taken: bool) -> bool {
+        self.recorder.set_taken(is_taken)
     }
 
     /// A service account was issued a certificate, or was refused one.
@@ -102,6 +124,7 @@ impl Events {
             self.record(Event::unenrolled(Utc::now(), &as_recorded(&identity.enrollment), untold));
         }
         self.set_host_id(None);
+        self.set_taken(false);
         self.keep(Known::default());
     }
 

@@ -9,6 +9,7 @@ mod backend;
 mod backoff;
 mod clock;
 mod control;
+mod delivery;
 mod disk;
 mod driver;
 mod enrollment;

@@ -81,6 +81,11 @@ impl Options {
         self.state.join("known.json")
     }
 
+    /// Which events are for which backend.
+    pub fn delivery(&self) -> PathBuf {
+        self.state.join("delivery.json")
+    }
+
     /// For which keys and names the certificates in the inbox are.
     pub fn certified(&self) -> PathBuf {
         self.state.join("certified.json")

@@ -139,7 +139,7 @@ fn regular(path: &Path) -> Result<Option<File>, FilesError> {
 }
 
 /// The last event that the backend has, where it has any. A file that is damaged says nothing.
-pub(crate) fn acknowledged(dir: &Path) -> Result<Option<Head>, FilesError> {
+pub fn acknowledged(dir: &Path) -> Result<Option<Head>, FilesError> {
     let path = dir.join(ACKNOWLEDGED);
     let Some(file) = regular(&path)? else {
         return Ok(None);
@@ -148,7 +148,8 @@ pub(crate) fn acknowledged(dir: &Path) -> Result<Option<Head>, FilesError> {
     file.take(MAX_ACKNOWLEDGED)
         .read_to_end(&mut bytes)
         .map_err(|source| FilesError::Read { path: path.clone(), source })?;
-    Ok(serde_json::from_slice(&bytes).ok())
+    // Number 0 is what is written of a backend that has lost everything.
+    Ok(serde_json::from_slice(&bytes).ok().filter(|head: &Head| head.sequence > 0))
 }
 
 /// A line of a file.

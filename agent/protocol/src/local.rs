@@ -185,6 +185,47 @@ pub struct AgentStatus {
     /// What is wrong with the enrollment token that was tried last, whether or not the host is enrolled.
     #[serde(default)]
     pub token: Option<TokenProblem>,
+    /// How it stands with events.
+    #[serde(default)]
+    pub events: EventsStatus,
+}
+
+/// How it stands with events: those of the log, and their delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventsStatus {
+    /// Whether the backend takes events; absent where that is not known, or where there is no backend.
+    pub taken: Option<bool>,
+    /// How many wait to be delivered.
+    pub waiting: u64,
+    /// The newest one up to which the backend has every one.
+    pub acknowledged: Option<u64>,
+    /// How many the backend will never take.
+    pub refused: u64,
+    /// How many were lost since the agent started.
+    pub lost: u64,
+    /// Why they are not delivered.
+    pub problem: Option<Finding>,
+    /// When that is tried again.
+    pub next_attempt: Option<DateTime<Utc>>,
+    /// The same for each other place that they go to.
+    pub outputs: Vec<OutputStatus>,
+}
+
+/// How it stands with a place that events go to besides the backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OutputStatus {
+    /// `syslog`, `journal` or `otlp`.
+    pub name: String,
+    /// How many were handed over since the agent started.
+    pub sent: u64,
+    /// How many were gone before they could be.
+    pub missed: u64,
+    /// How many were refused for good.
+    pub refused: u64,
+    /// Why none are handed over.
+    pub problem: Option<Finding>,
 }
 
 /// What is wrong with an enrollment token.

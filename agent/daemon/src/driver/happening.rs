@@ -9,7 +9,7 @@ use super::{Agent, Signals};
 use crate::backend::Fault;
 use crate::control::Asked;
 use crate::enrollment::Ended;
-use crate::{host_certificates, policy, reporting};
+use crate::{delivery, host_certificates, policy, reporting};
 
 /// What happened.
 pub enum Happening {
@@ -31,6 +31,8 @@ pub enum Happening {
     Report(reporting::Finished),
     /// The backend was asked for certificates of the host's keys.
     Certificates(host_certificates::Finished),
+    /// Events were delivered, or there are more.
+    Delivered(delivery::Finished),
     /// The backend was told that the host leaves.
     Left(Result<(), Fault>),
 }
@@ -38,7 +40,7 @@ pub enum Happening {
 /// Waits for the next thing.
 pub async fn next(agent: &mut Agent, signals: &mut Signals, watchdog: Option<&mut Interval>) -> Happening {
     let due = agent.due().map(Instant::from_std);
-    let Agent { token, follower, reporting, certificates, leaving, .. } = agent;
+    let Agent { token, follower, reporting, certificates, delivery, leaving, .. } = agent;
     let due = async {
         match due {
             Some(at) => sleep_until(at).await,
@@ -69,6 +71,12 @@ pub async fn next(agent: &mut Agent, signals: &mut Signals, watchdog: Option<&mu
             None => pending().await,
         }
     };
+    let delivery = async {
+        match delivery {
+            Some(delivery) => delivery.finished().await,
+            None => pending().await,
+        }
+    };
     tokio::select! {
         // The order is that of haste: a revoked person's policy before a report about the one before.
         biased;
@@ -81,6 +89,7 @@ pub async fn next(agent: &mut Agent, signals: &mut Signals, watchdog: Option<&mu
         dirs = signals.watch.changed() => Happening::Changed(dirs),
         finished = report => Happening::Report(finished),
         finished = certificates => Happening::Certificates(finished),
+        finished = delivery => Happening::Delivered(finished),
         () = due => Happening::Due,
     }
 }
