@@ -1,10 +1,12 @@
 //! `hostward status`: what is in force, and what needs attention.
 
+mod events;
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hostward_protocol::local::{AgentStatus, EnrollmentState, HostStatus, TokenProblem};
+use hostward_protocol::local::{AgentStatus, EnrollmentState, EventsStatus, HostStatus, TokenProblem};
 use hostward_protocol::report::{Finding, Report, Staleness};
 use serde::Serialize;
 
@@ -72,7 +74,13 @@ impl Status {
                 || h.refused > 0
                 || h.policy.as_ref().is_none_or(|p| p.staleness != Staleness::Fresh)
         });
-        let agent = self.agent.as_ref().is_some_and(|a| a.problem.is_some() || a.token.is_some());
+        let events = |events: &EventsStatus| {
+            events.problem.is_some() || events.outputs.iter().any(|output| output.problem.is_some())
+        };
+        let agent = self
+            .agent
+            .as_ref()
+            .is_some_and(|a| a.problem.is_some() || a.token.is_some() || events(&a.events));
         let service = self.service.as_ref().is_some_and(service::State::needs_attention);
         !self.enrolled || self.overdue || !self.stopped.is_empty() || host || agent || service
     }
@@ -95,6 +103,9 @@ impl Status {
         }
         if let Some(agent) = &self.agent {
             text.push_str(&backend(agent, now));
+        }
+        if let Some(agent) = &self.agent {
+            text.push_str(&events::text(&agent.events));
         }
         if let Some(host) = &self.host {
             text.push_str(&in_force(host, now, self.overdue));
@@ -301,6 +312,7 @@ pub mod tests {
             clock_offset: Some(-400),
             polling: None,
             token: None,
+            events: EventsStatus::default(),
         }
     }
 

@@ -429,9 +429,27 @@ impl Agent {
                 self.errand.look(now, self.token.is_running());
                 let _ = asked.reply.send(AgentReply::Failed(not_enrolled()));
             }
+            (AgentRequest::EventHead, _) => self.ask_event_head(asked.reply),
             (AgentRequest::Unenroll, _) => self.unenroll(asked.reply),
             (AgentRequest::Forget, _) => self.forget_silently(asked.reply),
         }
+    }
+
+    /// Asks the backend beside everything else, for somebody who wants to know what it says now.
+    fn ask_event_head(&self, reply: oneshot::Sender<AgentReply>) {
+        let Standing::Host(identity) = &self.standing else {
+            let _ = reply.send(AgentReply::Failed(not_enrolled()));
+            return;
+        };
+        let (api, identity) = (self.api.clone(), identity.clone());
+        tokio::spawn(async move {
+            let said = api.event_head(&identity).await;
+            let subject = format!("backend `{}`", identity.enrollment.url);
+            let _ = reply.send(match said {
+                Ok(said) => AgentReply::EventHead { head: said.acknowledged },
+                Err(fault) => AgentReply::Failed(fault.finding(&subject)),
+            });
+        });
     }
 
     /// Whoever writes the configuration and then a token expects the token to be tried with it.
@@ -603,7 +621,7 @@ fn not_enrolled() -> Finding {
     Finding {
         code: "not-enrolled".into(),
         subject: "this host".into(),
-        message: "this host is not enrolled, so there is no policy to fetch".into(),
+        message: "this host is not enrolled, and no backend knows of it".into(),
         responsible: Responsible::Operator,
         mend: "put a token into /etc/hostward/enrollment.token; `hostward status` shows what came of it"
             .into(),

@@ -35,7 +35,7 @@ pub use origin::{Origin, host_source};
 pub use reader::{Batch, Reader};
 pub use recorder::{Progress, Recorder, Store};
 pub use report::{Known, of_report};
-pub use verify::{Difference, Verdict, What, verify};
+pub use verify::{Difference, Verdict, What, verify, verify_against};
 
 /// Where the log is.
 pub const DIRECTORY: &str = "/var/log/hostward";

@@ -7,6 +7,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::events::Head;
 use crate::report::{Finding, PolicyState, Report};
 
 /// Socket of the root process.
@@ -128,6 +129,8 @@ pub enum AgentRequest {
     Unenroll,
     /// Forget the identity and tell nobody. Answered with [`AgentReply::Forgotten`].
     Forget,
+    /// Ask the backend which events of this host it has. Answered with [`AgentReply::EventHead`].
+    EventHead,
 }
 
 /// Answers of the network process.
@@ -148,6 +151,11 @@ pub enum AgentReply {
     Forgotten {
         /// As what the backend goes on listing this host; absent where the host was not enrolled.
         listed: Option<Listed>,
+    },
+    /// What the backend says.
+    EventHead {
+        /// The newest event up to which it has every one; absent while it has none.
+        head: Option<Head>,
     },
     /// It could not be done.
     Failed(Finding),

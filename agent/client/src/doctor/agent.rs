@@ -150,6 +150,7 @@ mod tests {
             clock_offset: Some(94_607_999),
             polling: None,
             token: None,
+            events: Default::default(),
         }
     }
 

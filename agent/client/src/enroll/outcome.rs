@@ -167,6 +167,7 @@ mod tests {
             clock_offset: None,
             polling: None,
             token: None,
+            events: Default::default(),
         }
     }
 
