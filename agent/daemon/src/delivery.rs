@@ -9,8 +9,6 @@ mod begin;
 mod lanes;
 mod record;
 mod send;
-#[cfg(test)]
-mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

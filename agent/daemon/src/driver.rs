@@ -34,6 +34,7 @@ use crate::job::Job;
 use crate::paths::Options;
 use crate::policy::{self, Follower, Repository};
 use crate::reporting::{self, Reporting};
+use crate::siem::Siem;
 use crate::ssh_agent::{Desk, Issuer};
 use crate::status::Board;
 use crate::token::{Errand, Step};
@@ -79,6 +80,7 @@ pub struct Agent {
     leave_asked: Vec<oneshot::Sender<AgentReply>>,
     problems: Problems,
     desk: Arc<Desk>,
+    siem: Siem,
 }
 
 /// What there is to say of the token.
@@ -109,6 +111,7 @@ impl Agent {
         let api = Api::new(Arc::new(Http::new(config.backend.clone())), clock.clone());
         let desk = Arc::new(Desk::new(options.ssh.clone(), clock.clone(), Some(events.clone())));
         let now = Instant::now();
+        let siem = Siem::start(&config, &options, &events);
         let mut agent = Agent {
             root: Root::at(&options.apply_socket),
             options,
@@ -132,6 +135,7 @@ impl Agent {
             leave_asked: Vec::new(),
             problems: Problems::default(),
             desk,
+            siem,
         };
         agent.desk.set_require_hostbound(agent.config.service.require_hostbound);
         agent.stand(standing, now);
@@ -208,7 +212,7 @@ impl Agent {
 
     fn handle(&mut self, happening: Happening, now: Instant) {
         match happening {
-            Happening::Due => {}
+            Happening::Due | Happening::Siem => {}
             Happening::Watchdog => crate::service::notify(sd_notify::NotifyState::Watchdog),
             Happening::HangUp => self.reload(now),
             Happening::Changed(dirs) => self.changed(&dirs, now),
@@ -472,6 +476,9 @@ impl Agent {
         let http = Arc::new(Http::new(config.backend.clone()));
         self.api = Api::new(http, self.clock.clone());
         self.events.set_limits(&config.events);
+        if config.siem != self.config.siem {
+            self.siem = Siem::start(&config, &self.options, &self.events);
+        }
         self.config = config;
         self.desk.set_require_hostbound(self.config.service.require_hostbound);
         if !self.leaving.is_running() {
@@ -588,6 +595,7 @@ impl Agent {
 
     fn events_status(&self) -> EventsStatus {
         let mut events = self.delivery.as_ref().map(Delivery::describe).unwrap_or_default();
+        events.outputs = self.siem.describe();
         events.lost = self.events.progress().borrow().lost;
         if let Some((finding, at)) = self.problems.of_events() {
             (events.problem, events.next_attempt) = (Some(finding), at);

@@ -26,6 +26,7 @@ mod policy;
 mod random;
 mod reporting;
 mod service;
+mod siem;
 mod sockets;
 mod ssh_agent;
 mod status;

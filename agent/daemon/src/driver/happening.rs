@@ -33,6 +33,8 @@ pub enum Happening {
     Certificates(host_certificates::Finished),
     /// Events were delivered, or there are more.
     Delivered(delivery::Finished),
+    /// Another place that events go to is out of reach, or can be reached again.
+    Siem,
     /// The backend was told that the host leaves.
     Left(Result<(), Fault>),
 }
@@ -40,7 +42,7 @@ pub enum Happening {
 /// Waits for the next thing.
 pub async fn next(agent: &mut Agent, signals: &mut Signals, watchdog: Option<&mut Interval>) -> Happening {
     let due = agent.due().map(Instant::from_std);
-    let Agent { token, follower, reporting, certificates, delivery, leaving, .. } = agent;
+    let Agent { token, follower, reporting, certificates, delivery, leaving, siem, .. } = agent;
     let due = async {
         match due {
             Some(at) => sleep_until(at).await,
@@ -90,6 +92,7 @@ pub async fn next(agent: &mut Agent, signals: &mut Signals, watchdog: Option<&mu
         finished = report => Happening::Report(finished),
         finished = certificates => Happening::Certificates(finished),
         finished = delivery => Happening::Delivered(finished),
+        () = siem.changed() => Happening::Siem,
         () = due => Happening::Due,
     }
 }
