@@ -31,6 +31,7 @@ use crate::events::Events;
 use crate::host_certificates::{self, HostCertificates};
 use crate::identity::{self, Identity, Standing};
 use crate::job::Job;
+use crate::metrics::{Counts, Metrics};
 use crate::paths::Options;
 use crate::policy::{self, Follower, Repository};
 use crate::reporting::{self, Reporting};
@@ -81,6 +82,7 @@ pub struct Agent {
     problems: Problems,
     desk: Arc<Desk>,
     siem: Siem,
+    metrics: Metrics,
 }
 
 /// What there is to say of the token.
@@ -112,6 +114,8 @@ impl Agent {
         let desk = Arc::new(Desk::new(options.ssh.clone(), clock.clone(), Some(events.clone())));
         let now = Instant::now();
         let siem = Siem::start(&config, &options, &events);
+        let mut metrics = Metrics::new(&options.metrics, &options.host_status, now);
+        metrics.set_wanted(config.metrics.textfile);
         let mut agent = Agent {
             root: Root::at(&options.apply_socket),
             options,
@@ -136,6 +140,7 @@ impl Agent {
             problems: Problems::default(),
             desk,
             siem,
+            metrics,
         };
         agent.desk.set_require_hostbound(agent.config.service.require_hostbound);
         agent.stand(standing, now);
@@ -166,7 +171,7 @@ impl Agent {
         let certificates = self.certificates.as_ref().filter(|_| self.is_described());
         let certificates = certificates.and_then(|job| job.due(Instant::now(), self.clock.now()));
         let delivery = self.delivery.as_ref().and_then(Delivery::due);
-        [token, policy, report, certificates, delivery].into_iter().flatten().min()
+        [token, policy, report, certificates, delivery, self.metrics.due()].into_iter().flatten().min()
     }
 
     /// Whether the backend knows the host's keys and names.
@@ -407,6 +412,9 @@ impl Agent {
         if dirs.iter().any(|dir| dir == status_dir || *dir == self.options.ssh) {
             self.desk.look();
         }
+        if dirs.iter().any(|dir| dir == status_dir) {
+            self.metrics.look();
+        }
         if dirs.iter().any(|dir| dir == status_dir)
             && let Some(status) = policy::host_status(&self.options.host_status)
         {
@@ -479,6 +487,7 @@ impl Agent {
         if config.siem != self.config.siem {
             self.siem = Siem::start(&config, &self.options, &self.events);
         }
+        self.metrics.set_wanted(config.metrics.textfile);
         self.config = config;
         self.desk.set_require_hostbound(self.config.service.require_hostbound);
         if !self.leaving.is_running() {
@@ -591,6 +600,9 @@ impl Agent {
             status.token = token;
             status.events = events;
         });
+        let (issued, refused) = self.events.certificates();
+        let recorded = self.events.progress().borrow().written;
+        self.metrics.publish(&self.board.current(), Counts { recorded, issued, refused }, now);
     }
 
     fn events_status(&self) -> EventsStatus {

@@ -3,6 +3,7 @@
 //! Nothing here waits for a disk, and nothing fails: what cannot be recorded is counted, and the log says so.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ pub struct Events {
     known: Mutex<Known>,
     known_path: PathBuf,
     progress: watch::Receiver<Progress>,
+    certificates: [AtomicU64; 2],
 }
 
 impl Events {
@@ -62,6 +64,7 @@ impl Events {
             known: Mutex::new(known.unwrap_or_default()),
             known_path,
             progress,
+            certificates: [const { AtomicU64::new(0) }; 2],
         })
     }
 
@@ -83,10 +86,17 @@ impl Events {
     /// A service account was issued a certificate, or was refused one.
     pub fn certificate(&self, asked: &Certificate, outcome: Result<&Issued, &Finding>) {
         let now = Utc::now();
+        self.certificates[usize::from(outcome.is_err())].fetch_add(1, Ordering::Relaxed);
         self.record(match outcome {
             Ok(issued) => Event::certificate_issued(now, asked, issued),
             Err(reason) => Event::certificate_refused(now, asked, reason),
         });
+    }
+
+    /// How many certificates service accounts were issued, and were refused.
+    pub fn certificates(&self) -> (u64, u64) {
+        let [issued, refused] = &self.certificates;
+        (issued.load(Ordering::Relaxed), refused.load(Ordering::Relaxed))
     }
 
     /// The agent runs.

@@ -21,6 +21,7 @@ mod inbox;
 mod job;
 mod journal;
 mod machine;
+mod metrics;
 mod paths;
 mod policy;
 mod random;

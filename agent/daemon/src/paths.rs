@@ -37,6 +37,9 @@ pub struct Options {
     /// For tests: where events go.
     #[arg(long, hide = true, default_value = hostward_events::DIRECTORY)]
     pub events: PathBuf,
+    /// For tests: where figures for Prometheus go.
+    #[arg(long, hide = true, default_value = "/run/hostward/metrics/hostward.prom")]
+    pub metrics: PathBuf,
     /// For tests: the journal's socket.
     #[arg(long, hide = true, default_value = "/run/systemd/journal/socket")]
     pub journal_socket: PathBuf,

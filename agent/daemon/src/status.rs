@@ -80,6 +80,11 @@ impl Board {
         });
     }
 
+    /// What is known now.
+    pub fn current(&self) -> AgentStatus {
+        self.lock().current.clone()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         match self.state.lock() {
             Ok(state) => state,
