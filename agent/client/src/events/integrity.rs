@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::EventsError;
 use crate::command::print_json;
-use crate::{ask, exit, show};
+use crate::{ask, exit, show, units};
 
 /// Where what the log is held against comes from.
 enum Witness {
@@ -37,8 +37,12 @@ pub fn run(dir: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
     Ok(if verdict.difference.is_some() { ExitCode::from(exit::ATTENTION) } else { ExitCode::SUCCESS })
 }
 
-/// Root can have the agent ask; else why not.
+/// Root can have the agent ask; else why not. An agent that was stopped is not started for it.
 fn ask_backend() -> Result<Option<Head>, String> {
+    let stopped = units::stopped().unwrap_or_default();
+    if stopped.iter().any(|unit| unit.unit == "hostward.service") {
+        return Err("hostward.service does not run".into());
+    }
     match ask::agent(&AgentRequest::EventHead) {
         Ok(AgentReply::EventHead { head }) => Ok(head),
         Ok(AgentReply::Failed(finding)) => Err(finding.message),

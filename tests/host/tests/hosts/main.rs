@@ -4,6 +4,7 @@
 mod accounts;
 mod bindings;
 mod command_line;
+mod delivery;
 mod drift;
 mod enrollment;
 mod events;
@@ -14,6 +15,7 @@ mod leaving;
 mod policy;
 mod privileges;
 mod services;
+mod siem;
 mod sshd;
 mod subordinate_ids;
 mod sudo;
