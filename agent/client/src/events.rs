@@ -56,8 +56,7 @@ impl From<FilesError> for EventsError {
 pub fn run(options: &EventsOptions) -> anyhow::Result<ExitCode> {
     let dir = Path::new(DIRECTORY);
     if options.verify {
-        let verdict = hostward_events::verify(dir).map_err(EventsError::from)?;
-        return integrity::print(&verdict, options.json);
+        return integrity::run(dir, options.json);
     }
     let filter = Filter::new(options, chrono::Utc::now())?;
     match print(dir, &filter, options) {

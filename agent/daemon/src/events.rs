@@ -3,15 +3,17 @@
 //! Nothing here waits for a disk, and nothing fails: what cannot be recorded is counted, and the log says so.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{TimeDelta, Utc};
 use hostward_config::Config;
-use hostward_events::{Certificate, Event, Issued, Known, Limits, Origin, Recorder};
+use hostward_events::{Certificate, Event, Head, Issued, Known, Limits, Origin, Progress, Recorder};
 use hostward_protocol::local::AgentReply;
 use hostward_protocol::report::{Finding, Report};
+use tokio::sync::watch;
 
 use crate::disk::{self, Durability};
 use crate::host_info;
@@ -30,6 +32,8 @@ pub struct Events {
     origin: Mutex<Arc<Origin>>,
     known: Mutex<Known>,
     known_path: PathBuf,
+    progress: watch::Receiver<Progress>,
+    certificates: [AtomicU64; 2],
 }
 
 impl Events {
@@ -44,6 +48,10 @@ impl Events {
         let recorder =
             Recorder::start(options.events.clone(), limits(&config.events), random::hex_id(), origin.clone())
                 .context("cannot start the thread that records events")?;
+        let (sender, progress) = watch::channel(Progress::default());
+        recorder.on_progress(move |progress| {
+            sender.send_replace(progress);
+        });
         let known_path = options.known();
         let known = disk::read_json::<Known>(&known_path).unwrap_or_else(|error| {
             // What still is so is said once more, that is all.
@@ -55,16 +63,40 @@ impl Events {
             origin: Mutex::new(origin),
             known: Mutex::new(known.unwrap_or_default()),
             known_path,
+            progress,
+            certificates: [const { AtomicU64::new(0) }; 2],
         })
+    }
+
+    /// How far the log has come; changes when something was written.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// The backend has everything up to `head`. Answers with whether the log will know.
+    pub fn acknowledge(&self, head: Head) -> bool {
+        self.recorder.acknowledge(head)
+    }
+
+    /// Whether a backend takes events. Answers in the same way.
+    pub fn set_taken(&self, is_taken: bool) -> bool {
+        self.recorder.set_taken(is_taken)
     }
 
     /// A service account was issued a certificate, or was refused one.
     pub fn certificate(&self, asked: &Certificate, outcome: Result<&Issued, &Finding>) {
         let now = Utc::now();
+        self.certificates[usize::from(outcome.is_err())].fetch_add(1, Ordering::Relaxed);
         self.record(match outcome {
             Ok(issued) => Event::certificate_issued(now, asked, issued),
             Err(reason) => Event::certificate_refused(now, asked, reason),
         });
+    }
+
+    /// How many certificates service accounts were issued, and were refused.
+    pub fn certificates(&self) -> (u64, u64) {
+        let [issued, refused] = &self.certificates;
+        (issued.load(Ordering::Relaxed), refused.load(Ordering::Relaxed))
     }
 
     /// The agent runs.
@@ -102,6 +134,7 @@ impl Events {
             self.record(Event::unenrolled(Utc::now(), &as_recorded(&identity.enrollment), untold));
         }
         self.set_host_id(None);
+        self.set_taken(false);
         self.keep(Known::default());
     }
 

@@ -40,6 +40,12 @@ pub struct Options {
     /// For tests: where events go.
     #[arg(long, hide = true, default_value = hostward_events::DIRECTORY)]
     pub events: PathBuf,
+    /// For tests: where figures for Prometheus go.
+    #[arg(long, hide = true, default_value = "/run/hostward/metrics/hostward.prom")]
+    pub metrics: PathBuf,
+    /// For tests: the journal's socket.
+    #[arg(long, hide = true, default_value = "/run/systemd/journal/socket")]
+    pub journal_socket: PathBuf,
     /// Which boot this is, as `%b` of systemd.unit(5) has it: the service does not see /proc/sys.
     #[arg(long, hide = true, default_value = "")]
     pub boot_id: String,
@@ -82,6 +88,16 @@ impl Options {
     /// What root's reports said so far, of which there are events.
     pub fn known(&self) -> PathBuf {
         self.state.join("known.json")
+    }
+
+    /// How far a place that events go to has come.
+    pub fn siem_position(&self, name: &str) -> PathBuf {
+        self.state.join(format!("siem-{name}.json"))
+    }
+
+    /// Which events are for which backend.
+    pub fn delivery(&self) -> PathBuf {
+        self.state.join("delivery.json")
     }
 
     /// For which keys and names the certificates in the inbox are.

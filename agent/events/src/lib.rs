@@ -25,17 +25,17 @@ mod verify;
 
 pub use certificate::{Caller, Certificate, Issued};
 pub use event::Event;
-pub use files::{FilesError, Head};
+pub use files::{FilesError, Head, acknowledged};
 pub use kind::{Kind, Mapping, Quota};
 pub use lifecycle::Enrollment;
 pub use line::{GENESIS, Record, digest};
 pub use log::{Limits, Log, LogError, Opened};
 pub use loss::{Cause, Losses};
-pub use origin::Origin;
+pub use origin::{Origin, host_source};
 pub use reader::{Batch, Reader};
-pub use recorder::{Recorder, Store};
+pub use recorder::{Progress, Recorder, Store};
 pub use report::{Known, of_report};
-pub use verify::{Difference, Verdict, What, verify};
+pub use verify::{Difference, Verdict, What, verify, verify_against};
 
 /// Where the log is.
 pub const DIRECTORY: &str = "/var/log/hostward";

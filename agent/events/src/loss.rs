@@ -89,6 +89,11 @@ impl Losses {
         self.0.iter().filter(|loss| loss.quota == quota).map(|loss| loss.count).sum()
     }
 
+    /// How many were lost.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|loss| loss.count).sum()
+    }
+
     /// Takes those that `told` says may be told now.
     pub(crate) fn take(&mut self, told: impl Fn(&Loss) -> bool) -> Vec<Loss> {
         let (taken, left) = self.0.drain(..).partition(told);

@@ -45,6 +45,8 @@ impl Store for Stuck {
         let mut state = self.wait(|state| state.is_free);
         state.events += events.len() as u64;
         state.losses.extend(losses);
+        drop(state);
+        self.0.1.notify_all();
     }
 
     fn has_losses(&self) -> bool {
@@ -119,4 +121,21 @@ fn a_log_that_cannot_be_opened_loses_events_and_says_so_at_the_end() {
     let written = records.iter().filter(|r| r.kind == "hostward.agent.started").count() as u64;
     assert_eq!(lost + written, 2, "{records:#?}");
     assert!(place.join(CURRENT).exists());
+}
+
+#[test]
+fn whoever_reads_along_hears_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = start(dir.path());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    recorder.on_progress(move |progress| sender.send(progress).unwrap());
+    recorder.record(&origin(), event(0));
+    assert_eq!(receiver.recv().unwrap(), Progress { written: 1, lost: 0 });
+    let batch = Reader::new(dir.path()).read_from(1, usize::MAX).unwrap();
+    assert_eq!(batch.numbers, [1]);
+    assert!(recorder.acknowledge(batch.head.clone().unwrap()));
+    recorder.record(&origin(), event(1));
+    assert_eq!(receiver.recv().unwrap().written, 2);
+    assert!(recorder.stop(Duration::from_secs(60)));
+    assert_eq!(verify(dir.path()).unwrap().acknowledged, batch.head);
 }
