@@ -10,7 +10,10 @@
 mod about;
 mod certificate;
 mod event;
+mod denial;
 mod files;
+mod grant;
+mod input;
 mod kind;
 mod lifecycle;
 mod line;
@@ -21,11 +24,16 @@ mod origin;
 mod reader;
 mod recorder;
 mod report;
+mod session;
+mod sudo;
 mod verify;
 
 pub use certificate::{Caller, Certificate, Issued};
+pub use denial::{Denial, DenialReason};
 pub use event::Event;
 pub use files::{FilesError, Head};
+pub use grant::Grant;
+pub use input::{Input, Source};
 pub use kind::{Kind, Mapping, Quota};
 pub use lifecycle::Enrollment;
 pub use line::{GENESIS, Record, digest};
@@ -35,6 +43,8 @@ pub use origin::Origin;
 pub use reader::{Batch, Reader};
 pub use recorder::{Recorder, Store};
 pub use report::{Known, of_report};
+pub use session::{Account, Authentication, Closed, Process, Remote, Session};
+pub use sudo::{Sudo, SudoOutcome};
 pub use verify::{Difference, Verdict, What, verify};
 
 /// Where the log is.
