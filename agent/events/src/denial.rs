@@ -1,6 +1,7 @@
 //! Logins that were refused: one event a source, user and minute, however many they were.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::event::Event;
@@ -9,7 +10,8 @@ use crate::ocsf::{self, Severity, Status};
 use crate::session::{Account, Authentication, Remote, account, endpoint, with_authentication};
 
 /// Why somebody was not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DenialReason {
     /// Nobody here is called that, or may log in here by the policy.
     NoSuchUser,
@@ -102,7 +104,7 @@ impl DenialReason {
 }
 
 /// Refused logins of one minute that are alike.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Denial {
     /// The PAM service, or sshd.
     pub service: String,
@@ -128,6 +130,8 @@ pub struct Denial {
     pub boot: String,
     /// The login within which it happened, of su.
     pub login: Option<String>,
+    /// What these have in common, so that whoever reads them once more knows them.
+    pub series: String,
 }
 
 impl Event {
@@ -150,8 +154,9 @@ impl Event {
             .in_boot(&denial.boot)
             .with("user", account(&denial.user))
             .with("service", json!({ "name": ocsf::text(&denial.service) }))
-            .with("is_remote", denial.remote.is_some())
+            .with("is_remote", denial.remote.is_some() || denial.service == "sshd")
             .with("count", denial.count)
+            .unmapped("series", ocsf::text(&denial.series))
             .with("start_time", denial.first.timestamp_millis())
             .with("end_time", denial.last.timestamp_millis())
             .outcome(Status::Failure, Some((code, text)));

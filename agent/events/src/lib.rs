@@ -9,8 +9,8 @@
 
 mod about;
 mod certificate;
-mod event;
 mod denial;
+mod event;
 mod files;
 mod grant;
 mod input;
@@ -38,7 +38,7 @@ pub use kind::{Kind, Mapping, Quota};
 pub use lifecycle::Enrollment;
 pub use line::{GENESIS, Record, digest};
 pub use log::{Limits, Log, LogError, Opened};
-pub use loss::{Cause, Losses};
+pub use loss::{Cause, Losses, Missing};
 pub use origin::Origin;
 pub use reader::{Batch, Reader};
 pub use recorder::{Recorder, Store};

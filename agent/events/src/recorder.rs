@@ -34,6 +34,8 @@ pub trait Store: Send {
     fn has_losses(&self) -> bool;
     /// The limits from now on.
     fn set_limits(&mut self, limits: Limits);
+    /// The number of the last event that is written; `None` before the first, and while that is not known.
+    fn head(&self) -> Option<u64>;
     /// Says what was not told yet, before the end.
     fn finish(&mut self, now: DateTime<Utc>);
 }
@@ -49,6 +51,7 @@ pub struct Recorder {
 enum Message {
     Event(Arc<Origin>, Box<Event>),
     Limits(Limits),
+    Flush(SyncSender<Option<u64>>),
 }
 
 impl Recorder {
@@ -84,6 +87,26 @@ impl Recorder {
         if !self.send(Message::Event(origin.clone(), Box::new(event))) {
             self.overflow[quota.index()].fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Records an event, and waits as long as the disk does not keep up: for whoever can let their own source wait.
+    /// Answers with whether it was taken; not, once recording is over.
+    #[must_use]
+    pub fn record_waiting(&self, origin: &Arc<Origin>, event: Event) -> bool {
+        self.send_waiting(Message::Event(origin.clone(), Box::new(event)))
+    }
+
+    /// Waits until whatever was recorded before is on the disk, or counted as lost. Answers with the number of the last
+    /// event of the log, where that is known.
+    pub fn flush(&self) -> Option<u64> {
+        let (sender, receiver) = sync_channel(1);
+        if self.send_waiting(Message::Flush(sender)) { receiver.recv().ok().flatten() } else { None }
+    }
+
+    fn send_waiting(&self, message: Message) -> bool {
+        // Not while the lock is held, which others take to record without waiting.
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        sender.is_some_and(|sender| sender.send(message).is_ok())
     }
 
     /// The limits from now on.
@@ -125,20 +148,20 @@ impl Writer {
     fn run(self, mut store: impl Store) {
         let mut is_over = false;
         while !is_over {
-            let mut events = Vec::new();
+            let (mut events, mut flushed) = (Vec::new(), Vec::new());
             let first = if store.has_losses() {
                 self.receiver.recv_timeout(TELL)
             } else {
                 self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
             match first {
-                Ok(message) => take(message, &mut events, &mut store),
+                Ok(message) => take(message, &mut events, &mut flushed, &mut store),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => is_over = true,
             }
             while events.len() < BATCH {
                 match self.receiver.try_recv() {
-                    Ok(message) => take(message, &mut events, &mut store),
+                    Ok(message) => take(message, &mut events, &mut flushed, &mut store),
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
                 }
             }
@@ -146,6 +169,9 @@ impl Writer {
             let losses = self.overflown(now);
             if !events.is_empty() || !losses.is_empty() || store.has_losses() {
                 store.append(&events, losses, now);
+            }
+            for waiting in flushed {
+                let _nobody_waits_any_more = waiting.send(store.head());
             }
         }
         store.finish(Utc::now());
@@ -161,10 +187,16 @@ impl Writer {
     }
 }
 
-fn take(message: Message, events: &mut Vec<(Arc<Origin>, Event)>, store: &mut impl Store) {
+fn take(
+    message: Message,
+    events: &mut Vec<(Arc<Origin>, Event)>,
+    flushed: &mut Vec<SyncSender<Option<u64>>>,
+    store: &mut impl Store,
+) {
     match message {
         Message::Event(origin, event) => events.push((origin, *event)),
         Message::Limits(limits) => store.set_limits(limits),
+        Message::Flush(sender) => flushed.push(sender),
     }
 }
 
@@ -265,6 +297,10 @@ impl Store for Disk {
             log.set_limits(limits.clone());
         }
         self.limits = limits;
+    }
+
+    fn head(&self) -> Option<u64> {
+        self.log.as_ref().and_then(Log::head).map(|head| head.sequence)
     }
 
     fn finish(&mut self, now: DateTime<Utc>) {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::event::Event;
 use crate::kind::Kind;
+use crate::line::Record;
 use crate::ocsf::{self, Severity, Status};
 
 /// The most grants that are named.
@@ -120,6 +121,49 @@ impl Closed {
 }
 
 impl Session {
+    /// The session that an event of the log tells of, if it tells of one.
+    pub fn of(record: &Record) -> Option<Self> {
+        let data = &record.data;
+        let own = &data["unmapped"]["session"];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let small = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
+        let account = |value: &Value| {
+            let uid = value["uid"].as_str().and_then(|uid| uid.parse().ok());
+            text(&value["name"]).map(|name| Account { name, uid })
+        };
+        let from = &data["src_endpoint"];
+        let remote = text(&from["ip"]).or_else(|| text(&from["hostname"])).map(|host| Remote {
+            host,
+            port: from["port"].as_u64().and_then(|port| u16::try_from(port).ok()),
+        });
+        let certificate = &data["unmapped"]["certificate"];
+        let authentication = Authentication {
+            method: text(&data["auth_protocol"]).unwrap_or_default(),
+            key: text(&data["unmapped"]["key"]),
+            key_id: text(&certificate["key_id"]),
+            serial: certificate["serial"].as_str().and_then(|serial| serial.parse().ok()),
+            ca: text(&certificate["ca"]),
+        };
+        let grants = data["unmapped"]["grants"].as_array();
+        Some(Session {
+            id: text(&own["id"])?,
+            login: text(&data["session"]["uid"])?,
+            service: text(&data["service"]["name"])?,
+            user: account(&data["user"])?,
+            managed: own["managed"].as_bool().unwrap_or_default(),
+            by: account(&data["actor"]["user"]),
+            tty: text(&data["session"]["terminal"]),
+            remote,
+            authentication: (authentication != Authentication::default()).then_some(authentication),
+            grants: grants.into_iter().flatten().filter_map(text).collect(),
+            process: Process { pid: small(&own["pid"])?, start: own["start"].as_u64()? },
+            boot: record.bootid.clone(),
+            cgroup: text(&own["cgroup"]),
+            audit: small(&own["audit"]),
+            opened: own["opened"].as_i64()?,
+        })
+    }
+
     /// Whether somebody who was logged in became somebody else with it.
     fn is_su(&self) -> bool {
         matches!(self.service.as_str(), "su" | "su-l")

@@ -53,6 +53,9 @@ impl Event {
         let run_as = sudo.run_as.as_ref().map_or("root", |user| user.name.as_str());
         let mut message = match &sudo.outcome {
             SudoOutcome::Allowed => format!("`{}` runs `{command}` as `{run_as}`", sudo.by.name),
+            SudoOutcome::Refused(why) if sudo.command.is_none() => {
+                format!("`{}` may not use sudo as `{run_as}`: {why}", sudo.by.name)
+            }
             SudoOutcome::Refused(why) => {
                 format!("`{}` may not run `{command}` as `{run_as}`: {why}", sudo.by.name)
             }
@@ -75,8 +78,7 @@ impl Event {
         if let Some(user) = &sudo.run_as {
             process["user"] = account(user);
         }
-        let mut actor =
-            json!({ "user": account(&sudo.by), "process": { "name": "sudo", "pid": sudo.pid } });
+        let mut actor = json!({ "user": account(&sudo.by), "process": { "name": "sudo", "pid": sudo.pid } });
         if let Some(login) = &sudo.login {
             actor["session"] = json!({ "uid": login });
         }

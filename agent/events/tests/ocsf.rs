@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hostward_events::{
-    Account, Authentication, Caller, Certificate, Closed, Denial, DenialReason, Enrollment, Event, Grant, Input,
-    Issued, Kind, Known, Limits, Log, Losses, Opened, Origin, Process, Quota, Remote, Session, Source, Sudo,
-    SudoOutcome, of_report,
+    Account, Authentication, Caller, Certificate, Closed, Denial, DenialReason, Enrollment, Event, Grant,
+    Input, Issued, Kind, Known, Limits, Log, Losses, Missing, Opened, Origin, Process, Quota, Remote,
+    Session, Source, Sudo, SudoOutcome, of_report,
 };
 use hostward_protocol::report::{
     About, AccountChange, Cause, Change, Entry, Finding, Outcome, PolicyState, Report, Responsible,
@@ -118,10 +118,18 @@ fn sessions() -> Vec<Event> {
         audit: Some(3),
         ..session("sshd")
     };
-    let su = Session { by: Some(account("alice", Some(70_001))), user: account("root", Some(0)), ..session("su-l") };
-    let by_name = Session { remote: Some(Remote { host: "laptop".into(), port: Some(7) }), ..session("login") };
-    let opened = Event::session_opened(at(), &ssh)
-        .made_of(Input { source: Source::Records, id: "3".repeat(32), from: None });
+    let su = Session {
+        by: Some(account("alice", Some(70_001))),
+        user: account("root", Some(0)),
+        ..session("su-l")
+    };
+    let by_name =
+        Session { remote: Some(Remote { host: "laptop".into(), port: Some(7) }), ..session("login") };
+    let opened = Event::session_opened(at(), &ssh).made_of(Input {
+        source: Source::Records,
+        id: "3".repeat(32),
+        from: None,
+    });
     vec![
         opened,
         Event::session_opened(at(), &su),
@@ -147,6 +155,7 @@ fn denials() -> Vec<Event> {
         said: Some("Failed password for invalid user mallory".into()),
         boot: "2".repeat(32),
         login: None,
+        series: "4".repeat(16),
     };
     let su = Denial {
         service: "su".into(),
@@ -159,7 +168,9 @@ fn denials() -> Vec<Event> {
         ..denial(DenialReason::WrongPassword)
     };
     let made_of = Input { source: Source::Journal, id: "s=1;i=2".into(), from: Some("s=1;i=1".into()) };
-    let all = DenialReason::ALL.into_iter().map(|reason| Event::login_denied(&denial(reason)).made_of(made_of.clone()));
+    let all = DenialReason::ALL
+        .into_iter()
+        .map(|reason| Event::login_denied(&denial(reason)).made_of(made_of.clone()));
     all.chain([Event::login_denied(&su)]).collect()
 }
 
@@ -288,6 +299,7 @@ fn write_all(dir: &Path) -> PathBuf {
         sessions(),
         denials(),
         commands(),
+        missing,
     ]
     .concat();
     let hosts = [origin(None), origin(Some("h1"))];
@@ -309,8 +321,7 @@ fn every_event_is_what_ocsf_says_it_is() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let fitting = String::from_utf8(output.stdout).unwrap();
     let seen: BTreeSet<&str> = fitting.lines().collect();
-    let made: BTreeSet<&str> =
-        Kind::ALL.iter().map(|kind| kind.name()).collect();
+    let made: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
     assert_eq!(seen, made);
     assert_eq!(fitting.lines().count(), std::fs::read_to_string(file).unwrap().lines().count());
 }
