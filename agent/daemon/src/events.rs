@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits for a disk, and nothing fails: what cannot be recorded is counted, and the log says so.
 
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::{TimeDelta, Utc};
 use hostward_config::Config;
-use hostward_events::{Certificate, Event, Issued, Known, Limits, Origin, Recorder};
+use hostward_events::{Certificate, Event, Issued, Kind, Known, Limits, Origin, Recorder};
 use hostward_protocol::local::AgentReply;
 use hostward_protocol::report::{Finding, Report};
 
@@ -17,7 +18,7 @@ use crate::disk::{self, Durability};
 use crate::host_info;
 use crate::identity::{Enrollment, Standing};
 use crate::paths::Options;
-use crate::random;
+use crate::{random, sources};
 
 /// How long the end of the agent may wait for the disk.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -30,6 +31,7 @@ pub struct Events {
     origin: Mutex<Arc<Origin>>,
     known: Mutex<Known>,
     known_path: PathBuf,
+    sources: Mutex<Option<UnixStream>>,
 }
 
 impl Events {
@@ -55,6 +57,7 @@ impl Events {
             origin: Mutex::new(origin),
             known: Mutex::new(known.unwrap_or_default()),
             known_path,
+            sources: Mutex::new(None),
         })
     }
 
@@ -117,7 +120,13 @@ impl Events {
     pub fn reported(&self, report: &Report) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (events, after) = hostward_events::of_report(report, &known);
+        let ended = events.iter().any(|event| event.kind() == Kind::SessionsEnded);
         events.into_iter().for_each(|event| self.record(event));
+        if let Some(waker) =
+            self.sources.lock().unwrap_or_else(PoisonError::into_inner).as_ref().filter(|_| ended)
+        {
+            sources::wake(waker);
+        }
         if after != known {
             self.keep(after);
         }
@@ -126,6 +135,22 @@ impl Events {
     /// How much is kept from now on.
     pub fn set_limits(&self, config: &hostward_config::Events) {
         self.recorder.set_limits(limits(config));
+    }
+
+    /// Whom to wake when root ended sessions.
+    pub fn wake_sources_by(&self, waker: UnixStream) {
+        *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker);
+    }
+
+    /// Records what a source says, and waits as long as the disk does not keep up. Whether more can be recorded.
+    pub fn record_waiting(&self, event: Event) -> bool {
+        let origin = self.origin.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.recorder.record_waiting(&origin, event)
+    }
+
+    /// Waits until what was recorded is on the disk; the number of the log's last event, where that is known.
+    pub fn flush(&self) -> Option<u64> {
+        self.recorder.flush()
     }
 
     fn keep(&self, known: Known) {

@@ -26,6 +26,7 @@ mod random;
 mod reporting;
 mod service;
 mod sockets;
+mod sources;
 mod ssh_agent;
 mod status;
 mod token;

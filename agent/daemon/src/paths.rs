@@ -37,6 +37,15 @@ pub struct Options {
     /// For tests: where events go.
     #[arg(long, hide = true, default_value = hostward_events::DIRECTORY)]
     pub events: PathBuf,
+    /// For tests: the PAM module's records.
+    #[arg(long, hide = true, default_value = hostward_records::DIRECTORY)]
+    pub records: PathBuf,
+    /// For tests: the records for which the disk has no room.
+    #[arg(long, hide = true, default_value = hostward_records::SPILL_DIRECTORY)]
+    pub spill: PathBuf,
+    /// For tests: what reads the journal; empty for nothing.
+    #[arg(long, hide = true, default_value = "/usr/bin/journalctl")]
+    pub journalctl: PathBuf,
     /// Which boot this is, as `%b` of systemd.unit(5) has it: the service does not see /proc/sys.
     #[arg(long, hide = true, default_value = "")]
     pub boot_id: String,
@@ -79,6 +88,16 @@ impl Options {
     /// What root's reports said so far, of which there are events.
     pub fn known(&self) -> PathBuf {
         self.state.join("known.json")
+    }
+
+    /// How far PAM's records and the journal were read.
+    pub fn sources(&self) -> PathBuf {
+        self.state.join("sources.json")
+    }
+
+    /// Which boot this is: 32 hexadecimal digits.
+    pub fn boot(&self) -> String {
+        self.boot_id.replace('-', "")
     }
 
     /// For which keys and names the certificates in the inbox are.

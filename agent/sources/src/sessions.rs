@@ -42,6 +42,11 @@ impl Sessions {
         self.open.is_empty()
     }
 
+    /// The processes that hold them open.
+    pub fn processes(&self) -> Vec<Process> {
+        self.open.iter().map(|open| open.process).collect()
+    }
+
     /// What the log says of them: an event that was recorded.
     pub fn learn(&mut self, record: &hostward_events::Record) {
         let is = |kind: Kind| record.kind == kind.name();
