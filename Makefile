@@ -29,11 +29,12 @@ DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY)
 OCSF := $(TOOLS)/python-ocsf
 
 APT_PACKAGES := binutils build-essential ca-certificates cmake dpkg-dev e2fsprogs git iproute2 lintian mmdebstrap \
-	openssh-client openssh-server procps python3-venv shellcheck sudo systemd-container util-linux
+	openssh-client openssh-server libpam0g procps python3-venv shellcheck sudo systemd-container util-linux
 # What the step-ca of the tests is built from.
 STEP_CA_PACKAGES := golang-go golang-github-smallstep-certificates-dev
 PROGRAMS := hostward hostward-agent hostward-apply hostward-principals
 LIBRARIES := $(BUILT)/nss/libnss_hostward.so $(BUILT)/nss/libsubid_hostward.so
+PAM_MODULE := $(BUILT)/release/libpam_hostward.so
 MAINTAINER_SCRIPTS := $(addprefix packaging/debian/,preinst postinst prerm postrm)
 SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-glibc packaging/check-apply .ci/run \
 	tests/lab/src/lab/cleanup.sh tests/lab/src/host/start.sh tests/lab/src/image/build.sh tests/lab/src/image/finish.sh
@@ -89,11 +90,12 @@ $(OCSF)/done: agent/events/tests/ocsf/requirements.txt | apt
 
 programs: apt $(PYTHON)/done
 	PATH="$$PWD/$(PYTHON)/bin:$$PATH" cargo zigbuild --locked --release --target $(TRIPLE).$(GLIBC) \
-	    $(PROGRAMS:%=--package %)
+	    $(PROGRAMS:%=--package %) --package pam-hostward
 	PATH="$$PWD/$(PYTHON)/bin:$$PATH" cargo zigbuild --locked --profile nss --target $(TRIPLE).$(GLIBC) \
 	    --package nss-hostward --package subid-hostward
 	for library in $(LIBRARIES); do sh nss-module/check-library.sh $$library || exit; done
-	packaging/check-glibc $(GLIBC) $(PROGRAMS:%=$(BUILT)/release/%) $(LIBRARIES)
+	sh pam-module/check-library.sh $(PAM_MODULE)
+	packaging/check-glibc $(GLIBC) $(PROGRAMS:%=$(BUILT)/release/%) $(LIBRARIES) $(PAM_MODULE)
 	packaging/check-apply $(BUILT)/release/hostward-apply
 
 package: programs

@@ -295,6 +295,7 @@ impl Execution<'_> {
                     }
                     ManagedFile::UserCa
                     | ManagedFile::Krl
+                    | ManagedFile::Denied
                     | ManagedFile::Services
                     | ManagedFile::KnownHosts
                     | ManagedFile::ClientConfig => file::install(root, *file, content)?,

@@ -7,6 +7,7 @@ use hostward_config::Config;
 use hostward_protocol::document::Settings;
 use hostward_protocol::report::{Finding, Staleness};
 use hostward_protocol::service::{BoundService, BoundServices, SERVICES_SCHEMA};
+use hostward_records::Denied;
 
 use crate::facts::{Accounts, Facts, HostKeyKind};
 use crate::ledger::sha256_hex;
@@ -25,6 +26,8 @@ pub struct Desired {
     /// User CA public keys, one a line; `None` where there is no acceptable one, or nobody to ask for them: sshd is not
     /// managed, and no local account stands for anybody.
     pub user_ca: Option<String>,
+    /// Whom the PAM module refuses and tells why, of those whom the host has known; `None` where there is nobody.
+    pub denied: Option<Denied>,
     /// Local accounts that stand for users; `None` where there are none.
     pub services: Option<Services>,
     /// Certificates that sshd presents for its keys, each a line.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use hostward_accounts::{Group, User};
 use hostward_config::IdRange;
 use hostward_protocol::service::{CLIENT_CONFIG_FILE, KNOWN_HOSTS_FILE, SERVICES_FILE};
+use hostward_records::DENIED_PATH;
 
 use crate::ledger::Ledger;
 
@@ -151,6 +152,8 @@ pub enum ManagedFile {
     UserCa,
     /// `/var/lib/hostward/ssh/revoked.krl`
     Krl,
+    /// [`DENIED_PATH`]
+    Denied,
     /// [`SERVICES_FILE`]
     Services,
     /// [`KNOWN_HOSTS_FILE`]
@@ -163,11 +166,12 @@ pub enum ManagedFile {
 
 impl ManagedFile {
     /// All of them.
-    pub const ALL: [ManagedFile; 10] = [
+    pub const ALL: [ManagedFile; 11] = [
         ManagedFile::Sudoers,
         ManagedFile::SshdDropIn,
         ManagedFile::UserCa,
         ManagedFile::Krl,
+        ManagedFile::Denied,
         ManagedFile::Services,
         ManagedFile::KnownHosts,
         ManagedFile::ClientConfig,
@@ -183,6 +187,7 @@ impl ManagedFile {
             ManagedFile::SshdDropIn => "/etc/ssh/sshd_config.d/10-hostward.conf",
             ManagedFile::UserCa => "/var/lib/hostward/ssh/user_ca.pub",
             ManagedFile::Krl => "/var/lib/hostward/ssh/revoked.krl",
+            ManagedFile::Denied => DENIED_PATH,
             ManagedFile::Services => SERVICES_FILE,
             ManagedFile::KnownHosts => KNOWN_HOSTS_FILE,
             ManagedFile::ClientConfig => CLIENT_CONFIG_FILE,

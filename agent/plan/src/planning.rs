@@ -38,6 +38,7 @@ pub fn plan(desired: &Desired, config: &Config, facts: &Facts, now: DateTime<Utc
     files::krl(&target, facts, &mut steps);
     services::replace(&target, facts, &mut steps);
     files::sshd(&target, facts, &mut steps);
+    files::denied(&target, facts, &mut steps);
     files::sudoers(&target, facts, &mut steps);
     accounts::replace(&desired.accounts, &facts.database, &mut steps);
     sessions::end(desired, facts, &ledger, &mut steps);
@@ -62,6 +63,7 @@ pub fn unenroll(facts: &Facts, now: DateTime<Utc>) -> Plan {
     let mut ledger = people::remember(&nobody, None, facts, now);
     let mut steps = Steps::default();
     services::remove(facts, &mut steps);
+    steps.remove(ManagedFile::Denied, facts);
     steps.remove(ManagedFile::Sudoers, facts);
     if facts.database != DatabaseFact::Absent {
         steps.narrow(Step::RemoveAccounts, "");

@@ -4,6 +4,7 @@
 //! documents and entries.
 
 mod accounts;
+mod denied;
 mod duplicates;
 mod grants;
 mod groups;
@@ -125,10 +126,12 @@ impl<'a> Resolution<'a> {
             .iter()
             .map(|person| (person.uid.number(), person.document.id.clone()))
             .collect();
+        let denied = denied::denied(&self.people, &self.grants, facts, locked);
         let (refusals, warnings) = self.findings.into_sorted();
         Desired {
             accounts,
             ids,
+            denied,
             sudoers,
             user_ca: user_ca.filter(|_| manages_sshd || services.is_some()),
             services,

@@ -1,12 +1,15 @@
-//! Records: what the PAM module says of sessions, one JSON line each, and the agent makes events of.
+//! What the PAM module says and hears: records of sessions, one JSON line each, which the agent makes events of; and the
+//! file in which root says why somebody may not come in ([`Denied`]).
 //!
 //! Both ends use these types. Nothing here reads or writes a file: the module does that without waiting for anybody, and
 //! whoever reads takes each line as something that a crash may have cut. The page `docs/local-formats.md` has the format.
 
+mod denied;
 mod id;
 mod line;
 mod record;
 
+pub use denied::{DENIED_BOUND, DENIED_PATH, DENIED_SCHEMA, Denied, DeniedPerson};
 pub use id::{Id, IdError};
 pub use line::{ParseError, VERSION};
 pub use record::{Process, Reason, Record, What};

@@ -16,7 +16,7 @@ pub fn install(root: &Root, file: ManagedFile, content: &[u8]) -> Result<Done, F
     Ok(Done::default())
 }
 
-/// Makes the directory of what sshd and ssh read. Those in /etc belong to other packages.
+/// Makes the directory of what sshd, ssh and PAM read. Those in /etc belong to other packages.
 pub fn make_directory(root: &Root, file: ManagedFile) -> Result<(), durable::WriteError> {
     match file {
         ManagedFile::UserCa
@@ -25,6 +25,7 @@ pub fn make_directory(root: &Root, file: ManagedFile) -> Result<(), durable::Wri
         | ManagedFile::KnownHosts
         | ManagedFile::ClientConfig
         | ManagedFile::HostCertificate(_) => durable::own_directory(root, OwnDirectory::Ssh),
+        ManagedFile::Denied => durable::own_directory(root, OwnDirectory::State),
         ManagedFile::Sudoers | ManagedFile::SshdDropIn => Ok(()),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use hostward_records::Denied;
+
 use super::target::Target;
 use super::{Steps, main_edit};
 use crate::desired::KrlSpec;
@@ -145,6 +147,33 @@ pub(super) fn remove_sshd(facts: &Facts, steps: &mut Steps) {
     steps.remove(ManagedFile::Krl, facts);
     for kind in HostKeyKind::ALL {
         steps.remove(ManagedFile::HostCertificate(kind), facts);
+    }
+}
+
+/// Who is refused, and why. Where root was the one that let nobody in, that ends with what is given.
+pub(super) fn denied(target: &Target<'_>, facts: &Facts, steps: &mut Steps) {
+    const FILE: ManagedFile = ManagedFile::Denied;
+    let fact = facts.files.get(&FILE);
+    let was_stale = fact.and_then(|fact| Denied::parse(&fact.content)).is_some_and(|denied| denied.stale);
+    let Some(wanted) = target.denied else {
+        match fact {
+            Some(_) if was_stale => steps.widen(Step::RemoveFile { file: FILE }, ""),
+            _ => steps.remove(FILE, facts),
+        }
+        return;
+    };
+    let content = wanted.json();
+    if is_as_wanted(fact, &content) {
+        return;
+    }
+    let detail = match (wanted.stale, wanted.people.len()) {
+        (true, _) => "nobody is let in".into(),
+        (false, 1) => "1 user".into(),
+        (false, count) => format!("{count} users"),
+    };
+    match was_stale && !wanted.stale {
+        true => steps.widen(write(FILE, &content), detail),
+        false => steps.narrow(write(FILE, &content), detail),
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use hostward_config::Config;
+use hostward_records::Denied;
 
 use crate::desired::{Desired, KrlSpec, Services};
 use crate::facts::{Facts, FileFact, HostKeyKind, ManagedFile};
@@ -15,6 +16,7 @@ pub(super) struct Target<'a> {
     pub(super) sudoers: Option<&'a str>,
     /// Trusts nobody where it is empty; `None` where nobody is to read it.
     pub(super) user_ca: Option<&'a str>,
+    pub(super) denied: Option<&'a Denied>,
     pub(super) services: Option<&'a Services>,
     /// `None` where sshd is not managed.
     pub(super) sshd: Option<SshdTarget<'a>>,
@@ -48,6 +50,7 @@ impl<'a> Target<'a> {
         Target {
             sudoers: desired.sudoers.as_deref().filter(|_| config.sudo.manage),
             user_ca: has_readers.then(|| desired.user_ca.as_deref().unwrap_or_default()),
+            denied: desired.denied.as_ref(),
             services,
             sshd,
         }
@@ -61,6 +64,7 @@ impl<'a> Target<'a> {
             ManagedFile::SshdDropIn => sshd.map(|sshd| sshd.drop_in.as_str().into()),
             ManagedFile::UserCa => self.user_ca.map(Cow::from),
             ManagedFile::Krl => None,
+            ManagedFile::Denied => self.denied.map(|denied| denied.json().into()),
             ManagedFile::Services => self.services.map(|services| Services::json(&services.bound).into()),
             ManagedFile::KnownHosts => self.services.map(|services| services.known_hosts.as_str().into()),
             ManagedFile::ClientConfig => self.services.map(|services| services.client_config.as_str().into()),

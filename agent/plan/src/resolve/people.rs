@@ -165,6 +165,11 @@ impl<'a> People<'a> {
         positions
     }
 
+    /// Positions among the entries of a group's members, by the group's index.
+    pub(crate) fn members_of(&self, group: usize) -> &[u32] {
+        self.members.users(group)
+    }
+
     /// How many of a group's members are no users of the policy.
     pub(crate) fn unknown_members(&self, group: usize) -> u32 {
         self.members.unknown(group)

@@ -31,5 +31,6 @@ fn of_file(file: ManagedFile) -> About {
         ManagedFile::SshdDropIn | ManagedFile::HostCertificate(_) => About::Sshd,
         ManagedFile::UserCa | ManagedFile::Krl | ManagedFile::KnownHosts => About::Trust,
         ManagedFile::Services | ManagedFile::ClientConfig => About::Services,
+        ManagedFile::Denied => About::Other,
     }
 }
