@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::{TimeDelta, Utc};
 use hostward_config::Config;
-use hostward_events::{Certificate, Event, Issued, Kind, Known, Limits, Origin, Recorder};
+use hostward_events::{Certificate, Event, Issued, Known, Limits, Origin, Recorder};
 use hostward_protocol::local::AgentReply;
 use hostward_protocol::report::{Finding, Report};
 
@@ -120,11 +120,8 @@ impl Events {
     pub fn reported(&self, report: &Report) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (events, after) = hostward_events::of_report(report, &known);
-        let ended = events.iter().any(|event| event.kind() == Kind::SessionsEnded);
         events.into_iter().for_each(|event| self.record(event));
-        if let Some(waker) =
-            self.sources.lock().unwrap_or_else(PoisonError::into_inner).as_ref().filter(|_| ended)
-        {
+        if let Some(waker) = self.sources.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             sources::wake(waker);
         }
         if after != known {

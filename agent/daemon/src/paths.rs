@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use hostward_protocol::grants::GRANTS_FILE;
 use hostward_protocol::local::APPLY_SOCKET;
 
 /// Command line of the agent. On an installed host it is told which boot this is, and nothing else.
@@ -43,6 +44,9 @@ pub struct Options {
     /// For tests: the records for which the disk has no room.
     #[arg(long, hide = true, default_value = hostward_records::SPILL_DIRECTORY)]
     pub spill: PathBuf,
+    /// For tests: what root says of grants.
+    #[arg(long, hide = true, default_value = GRANTS_FILE)]
+    pub grants: PathBuf,
     /// For tests: what reads the journal; empty for nothing.
     #[arg(long, hide = true, default_value = "/usr/bin/journalctl")]
     pub journalctl: PathBuf,
@@ -93,6 +97,11 @@ impl Options {
     /// How far PAM's records and the journal were read.
     pub fn sources(&self) -> PathBuf {
         self.state.join("sources.json")
+    }
+
+    /// What root said of grants when that was recorded last.
+    pub fn told_grants(&self) -> PathBuf {
+        self.state.join("grants.json")
     }
 
     /// Which boot this is: 32 hexadecimal digits.

@@ -4,6 +4,7 @@
 //! in the log of events: killed at any moment it goes on where the log ends.
 
 mod follow;
+mod grants;
 mod host;
 mod place;
 
@@ -25,6 +26,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::events::Events;
 use crate::paths::Options;
 use follow::Follow;
+use grants::Granted;
 use place::{Kept, Lost};
 
 /// How long after something was read its position is kept. It only spares reading again.
@@ -84,6 +86,7 @@ struct Reading {
     engine: Engine,
     follow: Follow,
     lost: Lost,
+    granted: Granted,
     since: i64,
     path: PathBuf,
     /// Something was read since the position was kept.
@@ -100,7 +103,9 @@ impl Reading {
         let since = if position.since == 0 { Utc::now().timestamp() } else { position.since };
         let lost = Lost::new(&options.spill, &options.boot(), position.lost.clone());
         let is_new = position.since == 0;
-        let engine = Engine::resume(position, told, Box::new(host::OfHost));
+        let engine =
+            Engine::resume(position, told, Box::new(host::OfHost { grants: options.grants.clone() }));
+        let granted = Granted::new(&options.grants, options.told_grants());
         let changed = watch(&options);
         let follow = Follow::new(options.journalctl.clone());
         let now = Instant::now();
@@ -111,6 +116,7 @@ impl Reading {
             engine,
             follow,
             lost,
+            granted,
             since,
             path,
             unkept,
@@ -199,6 +205,7 @@ impl Reading {
         while self.read_records() {}
         let boot = self.options.boot();
         self.engine.end_gone(Utc::now(), &boot, |process| !gone.contains(&process));
+        self.granted.look(&mut self.engine);
     }
 
     fn keep(&mut self) {
@@ -207,6 +214,7 @@ impl Reading {
         let lost = (self.options.boot(), self.lost.told());
         let position = self.engine.position(&self.records, sequence, self.since, lost);
         place::keep(&self.path, &position);
+        self.granted.keep();
     }
 
     /// Waits for something to read, or to do. Whether it is to go on.

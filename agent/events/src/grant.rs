@@ -2,18 +2,18 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::about::user;
 use crate::event::Event;
 use crate::kind::Kind;
 use crate::ocsf::{self, Severity, Status};
+use crate::session::{Account, account};
 
 /// What somebody has through a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// Who.
     pub user: String,
-    /// Their uid.
-    pub uid: u32,
+    /// Their uid; `None` where it is several users.
+    pub uid: Option<u32>,
     /// The group that has it.
     pub group: String,
     /// What it is: `login`, `sudo:NAME`, `group:NAME`.
@@ -47,7 +47,7 @@ impl Event {
 fn about(kind: Kind, at: DateTime<Utc>, grant: &Grant, message: &str) -> Event {
     let privileges: Vec<String> = grant.privileges.iter().map(|privilege| ocsf::text(privilege)).collect();
     Event::new(kind, at, Severity::Low, &grant.user, message)
-        .with("user", user(&grant.user, grant.uid))
+        .with("user", account(&Account { name: grant.user.clone(), uid: grant.uid }))
         .with("privileges", privileges)
         .outcome(Status::Success, None)
         .unmapped("group", ocsf::text(&grant.group))

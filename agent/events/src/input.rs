@@ -10,6 +10,8 @@ pub enum Source {
     Records,
     /// The journal.
     Journal,
+    /// What root says of who has which grant.
+    Grants,
 }
 
 /// What an event was made of.
@@ -17,7 +19,7 @@ pub enum Source {
 pub struct Input {
     /// Where it stood.
     pub source: Source,
-    /// Which it is: the id of a record, the cursor of an entry. Of an event that is made of several, the last.
+    /// Which it is: the id of a record, the cursor of an entry, which change of a grant. Of an event that is made of several, the last.
     pub id: String,
     /// Where to read on for somebody who knows of this event alone, if that is not behind `id`: there are entries before
     /// it of which no event was made yet.

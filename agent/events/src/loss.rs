@@ -89,6 +89,7 @@ impl Event {
         let from = match source {
             Source::Records => "PAM's records",
             Source::Journal => "the journal",
+            Source::Grants => "grants",
         };
         let message = format!("{many} events of {from} are missing: {}", cause.text());
         let severity = if *cause == Missing::Unsure { Severity::Medium } else { Severity::High };

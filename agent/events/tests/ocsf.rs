@@ -201,7 +201,7 @@ fn commands() -> Vec<Event> {
     };
     let grant = Grant {
         user: "alice".into(),
-        uid: 70_001,
+        uid: Some(70_001),
         group: "admins".into(),
         privileges: vec!["login".into(), "sudo:look".into()],
     };

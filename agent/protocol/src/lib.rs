@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod document;
+pub mod grants;
 pub mod local;
 pub mod problem;
 pub mod report;

@@ -1,5 +1,6 @@
 //! Records and journal entries in, events out. What time it is, and who lives on the host, is told from outside.
 
+mod grants;
 mod position;
 mod sudo;
 

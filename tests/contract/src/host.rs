@@ -83,6 +83,8 @@ impl Host {
             .arg(self.path("records"))
             .arg("--spill")
             .arg(self.path("spill"))
+            .arg("--grants")
+            .arg(self.path("root/grants.json"))
             .args(["--journalctl", ""])
             .arg("--etc-ssh")
             .arg(self.path("ssh"))

@@ -12,6 +12,7 @@ use super::Engine;
 use crate::durable::{self, WriteError};
 use crate::effect::{self, Setting};
 use crate::finding::host;
+use crate::grants;
 use crate::narrate::narrate;
 use crate::processes::LocalIds;
 use crate::report;
@@ -69,6 +70,7 @@ impl Engine {
         durable::remove(&root.path(UNTOLD))?;
         durable::remove(&root.path(STATUS))?;
         durable::remove(&root.path(HOME_RETRIES))?;
+        grants::forget(root)?;
         durable::remove(&root.path(LEDGER))?;
         for directory in [SSH, PRIVATE] {
             // Not empty means that somebody else put something there, which is not ours to remove.

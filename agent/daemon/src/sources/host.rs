@@ -1,20 +1,25 @@
 //! What the host knows of those whom events name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hostward_events::Process;
+use hostward_protocol::grants::Grants;
 use nix::unistd::{Uid, User};
 
 /// This host.
-pub struct OfHost;
+pub struct OfHost {
+    /// What root says of grants.
+    pub grants: PathBuf,
+}
 
 impl hostward_sources::Host for OfHost {
     fn name_of(&self, uid: u32) -> Option<String> {
         User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
     }
 
-    fn grants_of(&self, _user: &str) -> Vec<String> {
-        Vec::new()
+    fn grants_of(&self, user: &str) -> Vec<String> {
+        let grants = std::fs::read(&self.grants).ok().and_then(|json| Grants::parse(&json));
+        grants.map(|grants| grants.logins_of(user)).unwrap_or_default()
     }
 }
 

@@ -14,6 +14,7 @@ mod leaving;
 mod policy;
 mod privileges;
 mod services;
+mod sessions;
 mod sshd;
 mod subordinate_ids;
 mod sudo;
