@@ -187,3 +187,154 @@ fn portion(mut file: &File, id: &Id, mut offset: u64, read: &mut Read) -> io::Re
     }
     Ok(offset)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+
+    use hostward_records::{Id as RecordId, Process, What};
+
+    use super::*;
+
+    struct Dirs(tempfile::TempDir);
+
+    impl Dirs {
+        fn new() -> Self {
+            let dirs = Dirs(tempfile::tempdir().unwrap());
+            fs::create_dir(dirs.dir()).unwrap();
+            fs::create_dir(dirs.spill()).unwrap();
+            dirs
+        }
+
+        fn dir(&self) -> PathBuf {
+            self.0.path().join("records")
+        }
+
+        fn spill(&self) -> PathBuf {
+            self.0.path().join("spill")
+        }
+
+        fn open(&self, positions: &[FilePosition]) -> Records {
+            let owner = fs::metadata(self.0.path()).unwrap().uid();
+            Records::new(&self.dir(), &self.spill(), owner, positions)
+        }
+    }
+
+    fn line(number: u64) -> Vec<u8> {
+        Record {
+            id: RecordId::of(u128::from(number).to_be_bytes()),
+            what: What::Closed(None),
+            time: number,
+            boot: String::new(),
+            service: "sshd".into(),
+            user: "alice".into(),
+            uid: None,
+            managed: true,
+            tty: None,
+            rhost: None,
+            ruser: None,
+            auth: None,
+            process: Process { pid: 1, start: 1 },
+            parent: 1,
+            audit_session: None,
+            loginuid: None,
+            cgroup: None,
+            xdg_session: None,
+            ancestors: vec![],
+        }
+        .line()
+    }
+
+    fn append(path: &Path, bytes: &[u8]) {
+        fs::OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(bytes).unwrap();
+    }
+
+    fn numbers(records: &mut Records) -> (Vec<u64>, u64) {
+        let (mut numbers, mut damaged) = (Vec::new(), 0);
+        loop {
+            let read = records.read().unwrap();
+            damaged += read.damaged;
+            if read.records.is_empty() {
+                return (numbers, damaged);
+            }
+            numbers.extend(read.records.iter().map(|(record, _)| record.time));
+        }
+    }
+
+    #[test]
+    fn each_is_read_once_over_renames_and_restarts() {
+        let dirs = Dirs::new();
+        let current = dirs.dir().join(CURRENT);
+        let mut records = dirs.open(&[]);
+        assert_eq!(numbers(&mut records), (vec![], 0));
+        (0..600).for_each(|n| append(&current, &line(n)));
+        assert_eq!(numbers(&mut records).0, (0..600).collect::<Vec<_>>());
+        // Put aside, while a process that had it open still appends.
+        let full = dirs.dir().join("1800000000000.jsonl");
+        fs::rename(&current, &full).unwrap();
+        append(&current, &line(601));
+        append(&full, &line(600));
+        append(&dirs.spill().join(SPILL), &line(602));
+        assert_eq!(numbers(&mut records).0, [600, 601, 602]);
+        let positions: Vec<FilePosition> =
+            serde_json::from_str(&serde_json::to_string(&records.positions()).unwrap()).unwrap();
+        append(&current, &line(603));
+        append(&full, &line(604));
+        assert_eq!(numbers(&mut dirs.open(&positions)).0, [604, 603]);
+        assert_eq!(numbers(&mut dirs.open(&[])).0.len(), 605);
+        // A file with the number of one that is gone is another.
+        fs::remove_file(&full).unwrap();
+        fs::remove_file(&current).unwrap();
+        append(&current, &line(700));
+        assert_eq!(numbers(&mut records).0, [700]);
+    }
+
+    #[test]
+    fn a_torn_line_costs_no_more_than_what_it_runs_into() {
+        let dirs = Dirs::new();
+        let current = dirs.dir().join(CURRENT);
+        let mut records = dirs.open(&[]);
+        append(&current, &line(1));
+        append(&current, &line(2)[..100]);
+        assert_eq!(numbers(&mut records), (vec![1], 0));
+        append(&current, b"\n");
+        append(&current, &line(3));
+        append(&current, &vec![b'x'; 3 * MAX_LINE]);
+        append(&current, b"\n\n");
+        append(&current, &line(4));
+        let (read, damaged) = numbers(&mut records);
+        assert_eq!(read, [3, 4]);
+        assert!((2..=4).contains(&damaged), "{damaged}");
+        // Nothing but the start of a line: the file is nobody's yet.
+        let fresh = Dirs::new();
+        append(&fresh.dir().join(CURRENT), &line(1)[..10]);
+        let mut records = fresh.open(&[]);
+        assert_eq!(numbers(&mut records), (vec![], 0));
+        append(&fresh.dir().join(CURRENT), &line(1)[10..]);
+        assert_eq!(numbers(&mut records), (vec![1], 0));
+    }
+
+    #[test]
+    fn nothing_but_the_modules_files_is_read() {
+        let dirs = Dirs::new();
+        let elsewhere = dirs.0.path().join("elsewhere");
+        append(&elsewhere, &line(1));
+        let current = dirs.dir().join(CURRENT);
+        let is_foreign = |dirs: &Dirs| matches!(dirs.open(&[]).read(), Err(RecordsError::Foreign { .. }));
+        std::os::unix::fs::symlink(&elsewhere, &current).unwrap();
+        assert!(is_foreign(&dirs));
+        fs::remove_file(&current).unwrap();
+        fs::hard_link(&elsewhere, &current).unwrap();
+        assert!(is_foreign(&dirs));
+        fs::remove_file(&current).unwrap();
+        fs::create_dir(&current).unwrap();
+        assert!(is_foreign(&dirs));
+        fs::remove_dir(&current).unwrap();
+        append(&current, &line(2));
+        let mut others = Records::new(&dirs.dir(), &dirs.spill(), 4711, &[]);
+        assert!(matches!(others.read(), Err(RecordsError::Foreign { .. })));
+        append(&dirs.dir().join("notes.jsonl"), &line(3));
+        assert_eq!(numbers(&mut dirs.open(&[])).0, [2]);
+    }
+}
