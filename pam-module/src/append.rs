@@ -1,6 +1,7 @@
 //! Puts a record where the agent finds it, without waiting for anybody.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use hostward_records::{
     CURRENT, CURRENT_BOUND, DENIALS_BOUND, DIRECTORY, Record, SPILL, SPILL_BOUND, SPILL_DIRECTORY, What,
@@ -37,12 +38,7 @@ pub(crate) fn append(host: &Host, record: &Record) {
 
 impl Target {
     fn append(&self, host: &Host, line: &[u8]) -> Result<(), Errno> {
-        let directory = open_directory(&host.path(self.directory))?;
-        let file = self.open(&directory)?;
-        let status = rustix::fs::fstat(&file)?;
-        if !is_roots_alone(&status) {
-            return Err(Errno::PERM);
-        }
+        let (file, status) = open(&host.path(self.directory), self.name)?;
         let size = u64::try_from(status.st_size).unwrap_or(u64::MAX);
         if size.saturating_add(line.len() as u64) >= self.bound {
             return Err(Errno::FBIG);
@@ -58,32 +54,39 @@ impl Target {
             _ => Err(Errno::NOSPC),
         }
     }
+}
 
-    /// Opens it, and makes it where it is missing, for the group that its directory has.
-    fn open(&self, directory: &OwnedFd) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let open = |more, mode| rustix::fs::openat(directory, self.name, flags | more, mode);
-        match open(OFlags::empty(), Mode::empty()) {
-            Err(Errno::NOENT) => {}
-            opened => return opened,
-        }
-        match open(OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(0o600)) {
+/// Opens a file that root alone writes to, in a directory of which the same is so; makes it where it is missing. It is
+/// readable to the directory's group, also where a crash kept that from being so at first.
+pub(crate) fn open(directory: &Path, name: &str) -> Result<(OwnedFd, Stat), Errno> {
+    let directory = open_directory(directory)?;
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let open = |more, mode| rustix::fs::openat(&directory, name, flags | more, mode);
+    let file = match open(OFlags::empty(), Mode::empty()) {
+        Err(Errno::NOENT) => match open(OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(0o600)) {
             // Somebody else was faster.
-            Err(Errno::EXIST) => open(OFlags::empty(), Mode::empty()),
-            Err(error) => Err(error),
-            Ok(file) => {
-                let group = Gid::from_raw(rustix::fs::fstat(directory)?.st_gid);
-                rustix::fs::fchown(&file, None, Some(group))?;
-                rustix::fs::fchmod(&file, Mode::from_raw_mode(0o640))?;
-                Ok(file)
-            }
-        }
+            Err(Errno::EXIST) => open(OFlags::empty(), Mode::empty())?,
+            made => made?,
+        },
+        opened => opened?,
+    };
+    let status = rustix::fs::fstat(&file)?;
+    if !is_roots_alone(&status) {
+        return Err(Errno::PERM);
     }
+    let group = rustix::fs::fstat(&directory)?.st_gid;
+    if status.st_gid != group {
+        rustix::fs::fchown(&file, None, Some(Gid::from_raw(group)))?;
+    }
+    if status.st_mode & 0o7777 != 0o640 {
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o640))?;
+    }
+    Ok((file, status))
 }
 
 /// A directory of root's that nobody else may write to.
-pub(crate) fn open_directory(path: &std::path::Path) -> Result<OwnedFd, Errno> {
+fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::open(path, flags, Mode::empty())?;
     let status = rustix::fs::fstat(directory.as_fd())?;
@@ -94,7 +97,7 @@ pub(crate) fn open_directory(path: &std::path::Path) -> Result<OwnedFd, Errno> {
 }
 
 /// A regular file with one name that root alone may write to.
-pub(crate) fn is_roots_alone(status: &Stat) -> bool {
+fn is_roots_alone(status: &Stat) -> bool {
     let regular = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
     regular && status.st_uid == 0 && status.st_nlink == 1 && status.st_mode & 0o022 == 0
 }

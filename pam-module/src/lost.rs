@@ -7,39 +7,22 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hostward_records::{LOST, LOST_BYTES};
-use rustix::fs::{FallocateFlags, Gid, Mode, OFlags};
+use rustix::fs::{FallocateFlags, Stat};
 use rustix::io::Errno;
 
-use crate::append::{is_roots_alone, open_directory};
+use crate::append::open;
 
 /// Counts one more in `directory`. There is nobody left to be told where that fails.
 pub(crate) fn count(directory: &Path) {
-    let _counted = open(directory).and_then(|file| add(&file));
+    let _counted = open(directory, LOST).and_then(|(file, status)| add(&file, &status));
 }
 
-fn open(directory: &Path) -> Result<OwnedFd, Errno> {
-    let directory = open_directory(directory)?;
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    match rustix::fs::openat(&directory, LOST, flags, Mode::empty()) {
-        Err(Errno::NOENT) => {}
-        opened => return opened,
-    }
-    let flags = flags | OFlags::CREATE | OFlags::EXCL;
-    let file = rustix::fs::openat(&directory, LOST, flags, Mode::from_raw_mode(0o600))?;
-    let group = Gid::from_raw(rustix::fs::fstat(&directory)?.st_gid);
-    rustix::fs::fchown(&file, None, Some(group))?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o640))?;
-    // With its memory, or whoever adds would die where there is none.
-    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, LOST_BYTES)?;
-    Ok(file)
-}
-
-fn add(file: &OwnedFd) -> Result<(), Errno> {
-    let status = rustix::fs::fstat(file)?;
-    let whole = u64::try_from(status.st_size) == Ok(LOST_BYTES);
+fn add(file: &OwnedFd, status: &Stat) -> Result<(), Errno> {
+    let has_size = u64::try_from(status.st_size).is_ok_and(|size| size >= LOST_BYTES);
     let has_memory = u64::try_from(status.st_blocks).is_ok_and(|blocks| blocks * 512 >= LOST_BYTES);
-    if !is_roots_alone(&status) || !whole || !has_memory {
-        return Err(Errno::INVAL);
+    if !has_size || !has_memory {
+        // With its memory, or whoever adds would die where there is none.
+        rustix::fs::fallocate(file, FallocateFlags::empty(), 0, LOST_BYTES)?;
     }
     let len = LOST_BYTES as usize;
     let protection = libc::PROT_READ | libc::PROT_WRITE;

@@ -215,8 +215,17 @@ fn a_session_is_recorded_from_its_beginning_to_its_end() {
         assert_eq!(record.auth.as_deref(), Some("publickey ssh-ed25519 AAAA\n"));
     }
     assert_ne!(begin.id, end.id);
-    let file = fs::metadata(world.path("var/lib/hostward/records/current")).expect("there");
-    assert_eq!((file.mode() & 0o7777, file.uid(), file.gid()), (0o640, 0, 4242));
+    let current = world.path("var/lib/hostward/records/current");
+    let is_the_agent_s_to_read = || {
+        let file = fs::metadata(&current).expect("there");
+        assert_eq!((file.mode() & 0o7777, file.uid(), file.gid()), (0o640, 0, 4242));
+    };
+    is_the_agent_s_to_read();
+    // As a crash would leave it that came right after it was made.
+    fs::set_permissions(&current, fs::Permissions::from_mode(0o600)).expect("a mode");
+    std::os::unix::fs::chown(&current, None, Some(0)).expect("a group");
+    opened(&alice, &world.host);
+    is_the_agent_s_to_read();
 }
 
 #[test]

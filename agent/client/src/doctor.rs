@@ -3,6 +3,7 @@
 mod agent;
 mod files;
 mod nsswitch;
+mod pam;
 mod ssh;
 mod sshd;
 mod sudo;
@@ -74,6 +75,7 @@ pub fn run(format: Format) -> anyhow::Result<ExitCode> {
     let checks: Vec<Check> = [
         nsswitch::checks(&served, host.as_ref()),
         files::checks(),
+        pam::checks(),
         sshd::checks(served.as_ref().ok().and_then(|users| users.first()), host.as_ref()),
         ssh::checks(),
         sudo::checks(),

@@ -4,6 +4,7 @@
 mod boot;
 mod effect;
 mod figures;
+mod pam;
 mod people;
 mod rest;
 mod scale;
@@ -30,6 +31,9 @@ struct Arguments {
     /// How many changes
     #[arg(long, default_value_t = 50)]
     changes: usize,
+    /// How many logins and sudos, with the PAM module and without it
+    #[arg(long, default_value_t = 200)]
+    logins: usize,
     /// Numbers of users for whom a whole apply is measured
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
     scale: Vec<usize>,
@@ -47,6 +51,8 @@ enum What {
     Scale,
     /// From systemd's start to accounts
     Boot,
+    /// What the PAM module adds to a login and to sudo
+    Pam,
 }
 
 fn main() -> Result<()> {
@@ -64,6 +70,9 @@ fn main() -> Result<()> {
     }
     if wanted(What::Effect) {
         effect::measure(&mut table, arguments.release, arguments.users, arguments.changes)?;
+    }
+    if wanted(What::Pam) {
+        pam::measure(&mut table, arguments.release, arguments.logins)?;
     }
     if wanted(What::Scale) {
         for users in arguments.scale {

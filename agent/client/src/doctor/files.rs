@@ -75,7 +75,7 @@ pub fn checks() -> Vec<Check> {
     if checks.is_empty() {
         checks.push(Check::good(PERMISSIONS, "owners and modes are as installed"));
     }
-    checks.extend([written(), pam()]);
+    checks.push(written());
     checks
 }
 
@@ -152,28 +152,6 @@ fn remake(path: &str) -> String {
     let socket = units.split(' ').next().unwrap_or(units);
     let start = if units.ends_with(" hostward.service") { units } else { socket };
     format!("run `systemctl stop {units}`, then `systemctl start {start}`")
-}
-
-/// Without a home a first login ends in `/`.
-fn pam() -> Check {
-    const NAME: &str = "PAM";
-    match std::fs::read_to_string("/etc/pam.d/common-session") {
-        Ok(text)
-            if text.lines().any(|l| !l.trim_start().starts_with('#') && l.contains("pam_mkhomedir.so")) =>
-        {
-            Check::good(NAME, "homes are made at the first login")
-        }
-        Ok(_) => Check::bad(
-            NAME,
-            "nothing makes homes at the first login",
-            "run `pam-auth-update --enable hostward-mkhomedir`",
-        ),
-        Err(error) => Check::bad(
-            NAME,
-            format!("cannot read /etc/pam.d/common-session: {error}"),
-            "run `pam-auth-update --package`",
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ fn every_program_sees_managed_people_with_services_stopped_too(release: Release)
     assert_eq!(fixture.host.ok("systemctl is-system-running").trim(), "running");
 }
 
-/// pam_mkhomedir makes what is missing for managed people, and for nobody else.
+/// What is missing is made for managed people, and for nobody else.
 fn homes_are_made_at_the_first_login_and_local_people_are_left_alone(release: Release) {
     let lab = new_lab();
     let fixture = Fixture::enrolled(&lab, release);

@@ -118,9 +118,14 @@ fn doctor_finds_what_is_wrong_and_says_how_to_mend_it(release: Release) {
         ("echo 'x x x' >/etc/sudoers.d/broken", "rm /etc/sudoers.d/broken", "sudoers.d/broken"),
         ("echo Nonsense yes >>/etc/ssh/sshd_config", "sed -i /Nonsense/d /etc/ssh/sshd_config", "Nonsense"),
         (
-            "pam-auth-update --remove hostward-mkhomedir --package",
-            "pam-auth-update --enable hostward-mkhomedir",
-            "home",
+            "pam-auth-update --package --remove hostward hostward-record",
+            "pam-auth-update --enable hostward hostward-record",
+            "pam-auth-update --enable hostward hostward-record",
+        ),
+        (
+            "mv /usr/lib/x86_64-linux-gnu/security/pam_hostward.so /kept.so",
+            "mv /kept.so /usr/lib/x86_64-linux-gnu/security/pam_hostward.so",
+            "apt-get install --reinstall hostward",
         ),
         (
             "systemctl stop hostward-apply.socket",

@@ -30,6 +30,9 @@ const ALWAYS: &[(&str, &str)] = &[
     ("/usr/lib/x86_64-linux-gnu/libnss_hostward.so.2", "regular file 644 root:root"),
     ("/usr/lib/x86_64-linux-gnu/libsubid_hostward.so", "regular file 644 root:root"),
     ("/var/lib/hostward", "directory 755 root:root"),
+    ("/run/hostward/records", "directory 750 root:hostward"),
+    ("/usr/lib/x86_64-linux-gnu/security/pam_hostward.so", "regular file 644 root:root"),
+    ("/var/lib/hostward/records", "directory 750 root:hostward"),
     ("/var/lib/hostward/ssh", "directory 755 root:root"),
     ("/var/lib/hostward-agent", "directory 700 hostward:hostward"),
     ("/var/lib/misc", "directory 755 root:root"),
@@ -67,7 +70,7 @@ fn assert_modes(host: &Host, when: &str, expected: &[(&str, &str)]) {
     // Whatever else there is: nothing of root's is anybody else's to write, nothing of the agent's is anybody's to read.
     let loose = host
         .ok("find /etc/hostward /run/hostward /var/lib/hostward /var/lib/misc /usr/lib/hostward \
-         ! -type s ! -type l \\( ! -user root -o ! -group root -o -perm /022 \\) -print");
+         ! -type s ! -type l ! -path '*/records' ! -path '*/records/*' \\( ! -user root -o ! -group root -o -perm /022 \\) -print");
     assert_eq!(loose, "", "{when}");
     let foreign =
         host.ok("find /var/lib/hostward-agent \\( ! -user hostward -o -perm /077 -type d \\) -print");

@@ -11,6 +11,7 @@ mod faults;
 mod host_certificates;
 mod install;
 mod leaving;
+mod pam;
 mod policy;
 mod privileges;
 mod services;
