@@ -46,3 +46,28 @@ impl Grants {
         self.groups.iter().filter(gives_login).filter(has).map(|group| group.group.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_log_in_through_which_group() {
+        let group = |name: &str, privileges: &[&str], users: &[&str]| GroupGrant {
+            group: name.into(),
+            privileges: privileges.iter().map(|privilege| (*privilege).to_owned()).collect(),
+            users: users.iter().map(|user| (1, (*user).to_owned())).collect(),
+        };
+        let groups = vec![
+            group("admins", &["login", "sudo:look"], &["alice"]),
+            group("lookers", &["sudo:look"], &["alice"]),
+            group("people", &["login"], &["alice", "bob"]),
+        ];
+        let grants = Grants { schema: GRANTS_SCHEMA.into(), groups };
+        assert_eq!(Grants::parse(&grants.json()), Some(grants.clone()));
+        assert_eq!(grants.logins_of("alice"), ["admins", "people"]);
+        assert_eq!(grants.logins_of("bob"), ["people"]);
+        assert!(grants.logins_of("mallory").is_empty());
+        assert_eq!(Grants::parse(br#"{"schema":"hostward/grants/2","groups":[]}"#), None);
+    }
+}

@@ -65,3 +65,64 @@ fn held(grants: &Grants) -> Held<'_> {
     }
     held
 }
+
+#[cfg(test)]
+mod tests {
+    use hostward_protocol::grants::{GRANTS_SCHEMA, GroupGrant};
+
+    use super::*;
+    use crate::engine::{Host, Position};
+    use crate::told::Told;
+
+    struct Nobody;
+
+    impl Host for Nobody {
+        fn name_of(&self, _uid: u32) -> Option<String> {
+            None
+        }
+
+        fn grants_of(&self, _user: &str) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    fn grants(groups: &[(&str, &[&str], std::ops::Range<u32>)]) -> Grants {
+        let groups = groups.iter().map(|(group, privileges, users)| GroupGrant {
+            group: (*group).into(),
+            privileges: privileges.iter().map(|privilege| (*privilege).to_owned()).collect(),
+            users: users.clone().map(|uid| (uid, format!("u{uid}"))).collect(),
+        });
+        Grants { schema: GRANTS_SCHEMA.into(), groups: groups.collect() }
+    }
+
+    fn told(before: &Grants, after: &Grants) -> Vec<String> {
+        let mut engine = Engine::resume(Position::default(), Told::default(), Box::new(Nobody));
+        engine.granted(before, after, DateTime::UNIX_EPOCH);
+        engine.take().iter().map(|event| format!("{} {}", event.kind().name(), event.subject())).collect()
+    }
+
+    #[test]
+    fn what_changes_is_told_and_what_goes_comes_first() {
+        let before = grants(&[("admins", &["login", "sudo:look"], 1..2), ("people", &["login"], 1..4)]);
+        assert_eq!(told(&before, &before), [""; 0]);
+        let after = grants(&[("admins", &["login"], 1..2), ("people", &["login"], 2..5)]);
+        assert_eq!(
+            told(&before, &after),
+            [
+                "hostward.grant.removed u1",
+                "hostward.grant.removed u1",
+                "hostward.grant.added u1",
+                "hostward.grant.added u4"
+            ]
+        );
+        assert_eq!(told(&after, &Grants::default()).len(), 4);
+    }
+
+    #[test]
+    fn many_are_counted() {
+        let many = grants(&[("people", &["login"], 0..10_000)]);
+        let told = told(&Grants::default(), &many);
+        assert_eq!(told.len(), MOST + 1);
+        assert_eq!(told[MOST], "hostward.grant.added (9800 others)");
+    }
+}
