@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits for a disk, and nothing fails: what cannot be recorded is counted, and the log says so.
 
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +20,7 @@ use crate::disk::{self, Durability};
 use crate::host_info;
 use crate::identity::{Enrollment, Standing};
 use crate::paths::Options;
-use crate::random;
+use crate::{random, sources};
 
 /// How long the end of the agent may wait for the disk.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,6 +35,7 @@ pub struct Events {
     known_path: PathBuf,
     progress: watch::Receiver<Progress>,
     certificates: [AtomicU64; 2],
+    sources: Mutex<Option<UnixStream>>,
 }
 
 impl Events {
@@ -65,6 +67,7 @@ impl Events {
             known_path,
             progress,
             certificates: [const { AtomicU64::new(0) }; 2],
+            sources: Mutex::new(None),
         })
     }
 
@@ -151,6 +154,9 @@ impl Events {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (events, after) = hostward_events::of_report(report, &known);
         events.into_iter().for_each(|event| self.record(event));
+        if let Some(waker) = self.sources.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            sources::wake(waker);
+        }
         if after != known {
             self.keep(after);
         }
@@ -159,6 +165,22 @@ impl Events {
     /// How much is kept from now on.
     pub fn set_limits(&self, config: &hostward_config::Events) {
         self.recorder.set_limits(limits(config));
+    }
+
+    /// Whom to wake when root ended sessions.
+    pub fn wake_sources_by(&self, waker: UnixStream) {
+        *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker);
+    }
+
+    /// Records what a source says, and waits as long as the disk does not keep up. Whether more can be recorded.
+    pub fn record_waiting(&self, event: Event) -> bool {
+        let origin = self.origin.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.recorder.record_waiting(&origin, event)
+    }
+
+    /// Waits until what was recorded is on the disk; the number of the log's last event, where that is known.
+    pub fn flush(&self) -> Option<u64> {
+        self.recorder.flush()
     }
 
     fn keep(&self, known: Known) {

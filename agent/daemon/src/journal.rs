@@ -20,6 +20,12 @@ pub fn start() {
     }
 }
 
+/// An error with what it comes from.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 fn is_own(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("hostward")
 }

@@ -29,6 +29,7 @@ mod reporting;
 mod service;
 mod siem;
 mod sockets;
+mod sources;
 mod ssh_agent;
 mod status;
 mod token;

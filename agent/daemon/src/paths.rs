@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use hostward_protocol::grants::GRANTS_FILE;
 use hostward_protocol::local::APPLY_SOCKET;
 
 /// Command line of the agent. On an installed host it is told which boot this is, and nothing else.
@@ -46,6 +47,18 @@ pub struct Options {
     /// For tests: the journal's socket.
     #[arg(long, hide = true, default_value = "/run/systemd/journal/socket")]
     pub journal_socket: PathBuf,
+    /// For tests: the PAM module's records.
+    #[arg(long, hide = true, default_value = hostward_records::DIRECTORY)]
+    pub records: PathBuf,
+    /// For tests: the records for which the disk has no room.
+    #[arg(long, hide = true, default_value = hostward_records::SPILL_DIRECTORY)]
+    pub spill: PathBuf,
+    /// For tests: what root says of grants.
+    #[arg(long, hide = true, default_value = GRANTS_FILE)]
+    pub grants: PathBuf,
+    /// For tests: what reads the journal; empty for nothing.
+    #[arg(long, hide = true, default_value = "/usr/bin/journalctl")]
+    pub journalctl: PathBuf,
     /// Which boot this is, as `%b` of systemd.unit(5) has it: the service does not see /proc/sys.
     #[arg(long, hide = true, default_value = "")]
     pub boot_id: String,
@@ -98,6 +111,21 @@ impl Options {
     /// Which events are for which backend.
     pub fn delivery(&self) -> PathBuf {
         self.state.join("delivery.json")
+    }
+
+    /// How far PAM's records and the journal were read.
+    pub fn sources(&self) -> PathBuf {
+        self.state.join("sources.json")
+    }
+
+    /// What root said of grants when that was recorded last.
+    pub fn told_grants(&self) -> PathBuf {
+        self.state.join("grants.json")
+    }
+
+    /// Which boot this is: 32 hexadecimal digits.
+    pub fn boot(&self) -> String {
+        self.boot_id.replace('-', "")
     }
 
     /// For which keys and names the certificates in the inbox are.

@@ -35,6 +35,8 @@ pub trait Store: Send {
     fn has_losses(&self) -> bool;
     /// The limits from now on.
     fn set_limits(&mut self, limits: Limits);
+    /// The number of the last event that is written; `None` before the first, and while that is not known.
+    fn head(&self) -> Option<u64>;
     /// Says what was not told yet, before the end.
     fn finish(&mut self, now: DateTime<Utc>);
     /// Somebody has everything up to `head`.
@@ -71,6 +73,7 @@ enum Message {
     Limits(Limits),
     Acknowledged(Head),
     Taken(bool),
+    Flush(SyncSender<Option<u64>>),
 }
 
 impl Recorder {
@@ -123,6 +126,26 @@ impl Recorder {
         }
     }
 
+    /// Records an event, and waits as long as the disk does not keep up: for whoever can let their own source wait.
+    /// Answers with whether it was taken; not, once recording is over.
+    #[must_use]
+    pub fn record_waiting(&self, origin: &Arc<Origin>, event: Event) -> bool {
+        self.send_waiting(Message::Event(origin.clone(), Box::new(event)))
+    }
+
+    /// Waits until whatever was recorded before is on the disk, or counted as lost. Answers with the number of the last
+    /// event of the log, where that is known.
+    pub fn flush(&self) -> Option<u64> {
+        let (sender, receiver) = sync_channel(1);
+        if self.send_waiting(Message::Flush(sender)) { receiver.recv().ok().flatten() } else { None }
+    }
+
+    fn send_waiting(&self, message: Message) -> bool {
+        // Not while the lock is held, which others take to record without waiting.
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        sender.is_some_and(|sender| sender.send(message).is_ok())
+    }
+
     /// The limits from now on.
     pub fn set_limits(&self, limits: Limits) {
         if !self.send(Message::Limits(limits)) {
@@ -169,20 +192,20 @@ impl Writer {
         let mut is_over = false;
         let mut told = Progress::default();
         while !is_over {
-            let mut events = Vec::new();
+            let (mut events, mut flushed) = (Vec::new(), Vec::new());
             let first = if store.has_losses() {
                 self.receiver.recv_timeout(TELL)
             } else {
                 self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
             match first {
-                Ok(message) => take(message, &mut events, &mut store),
+                Ok(message) => take(message, &mut events, &mut flushed, &mut store),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => is_over = true,
             }
             while events.len() < BATCH {
                 match self.receiver.try_recv() {
-                    Ok(message) => take(message, &mut events, &mut store),
+                    Ok(message) => take(message, &mut events, &mut flushed, &mut store),
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
                 }
             }
@@ -195,6 +218,9 @@ impl Writer {
             if let Some(listener) = self.listener.get().filter(|_| progress != told) {
                 listener(progress);
                 told = progress;
+            }
+            for waiting in flushed {
+                let _nobody_waits_any_more = waiting.send(store.head());
             }
         }
         store.finish(Utc::now());
@@ -210,12 +236,18 @@ impl Writer {
     }
 }
 
-fn take(message: Message, events: &mut Vec<(Arc<Origin>, Event)>, store: &mut impl Store) {
+fn take(
+    message: Message,
+    events: &mut Vec<(Arc<Origin>, Event)>,
+    flushed: &mut Vec<SyncSender<Option<u64>>>,
+    store: &mut impl Store,
+) {
     match message {
         Message::Event(origin, event) => events.push((origin, *event)),
         Message::Limits(limits) => store.set_limits(limits),
         Message::Acknowledged(head) => store.acknowledge(head),
         Message::Taken(is_taken) => store.set_taken(is_taken),
+        Message::Flush(sender) => flushed.push(sender),
     }
 }
 
@@ -346,6 +378,10 @@ impl Store for Disk {
         let written = log.and_then(Log::head).map_or(0, |head| head.sequence);
         let lost = self.lost + self.waiting.total() + log.map_or(0, Log::lost);
         Progress { written, lost }
+    }
+
+    fn head(&self) -> Option<u64> {
+        self.log.as_ref().and_then(Log::head).map(|head| head.sequence)
     }
 
     fn finish(&mut self, now: DateTime<Utc>) {

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod document;
 pub mod events;
+pub mod grants;
 pub mod local;
 pub mod problem;
 pub mod report;

@@ -199,7 +199,7 @@ fn build(settings: &Backend, is_local: bool) -> Result<reqwest::Client, Fault> {
             reqwest::Proxy::https(proxy).map_err(|_| Fault::Proxy)?.no_proxy(reqwest::NoProxy::from_env());
         builder = builder.proxy(proxy);
     }
-    builder.build().map_err(|error| Fault::Client { message: super::fault::chain(&error) })
+    builder.build().map_err(|error| Fault::Client { message: crate::journal::chain(&error) })
 }
 
 impl Body {

@@ -55,6 +55,10 @@ impl Store for Stuck {
 
     fn set_limits(&mut self, _limits: Limits) {}
 
+    fn head(&self) -> Option<u64> {
+        Some(self.0.0.lock().unwrap().events)
+    }
+
     fn finish(&mut self, _now: DateTime<Utc>) {}
 }
 
@@ -73,6 +77,27 @@ fn nobody_waits_for_a_disk_that_does_not_answer() {
     disk.with(|state| state.is_free = true);
     let state = disk.wait(|state| state.events == 1 + QUEUE as u64 && !state.losses.is_empty());
     assert_eq!(state.losses.of(Quota::Own), 10);
+}
+
+#[test]
+fn who_can_wait_loses_nothing() {
+    let disk = Stuck::default();
+    let recorder = Recorder::with_store(disk.clone()).unwrap();
+    let origin = origin();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            (0..3 * QUEUE).for_each(|n| assert!(recorder.record_waiting(&origin, event(n))));
+            recorder.flush()
+        });
+        drop(disk.wait(|state| state.is_busy));
+        assert!(!waiting.is_finished());
+        disk.with(|state| state.is_free = true);
+        assert_eq!(waiting.join().unwrap(), Some(3 * QUEUE as u64));
+    });
+    assert!(recorder.stop(Duration::from_secs(60)));
+    assert!(!recorder.record_waiting(&origin, event(0)));
+    assert_eq!(recorder.flush(), None);
+    assert!(disk.wait(|_| true).losses.is_empty());
 }
 
 fn start(dir: &std::path::Path) -> Recorder {

@@ -51,6 +51,8 @@ on_each_release! {
         let fixture = Fixture::enrolled(&lab, release);
         let host = &fixture.host;
         host.must("useradd local; useradd --groups adm reader");
+        let granted = wait_for_event(&fixture, SOON, "--type grant.added --user bob");
+        assert_eq!(granted[0]["data"]["privileges"], serde_json::json!(["login"]));
         let seen = host.ok("hostward events");
         for expected in ["agent.started", "host.enrolled", "policy.adopted", "account.added         add user alice (70001)", "trust.changed", "sudo.changed", "sshd.changed"] {
             assert!(seen.contains(expected), "{expected}\n{seen}");

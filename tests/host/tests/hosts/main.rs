@@ -16,6 +16,7 @@ mod pam;
 mod policy;
 mod privileges;
 mod services;
+mod sessions;
 mod siem;
 mod sshd;
 mod step_ca;

@@ -88,18 +88,6 @@ fn innermost(error: &dyn Error) -> String {
     error.to_string()
 }
 
-/// All of an error.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        next = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use rustls::pki_types::UnixTime;
