@@ -35,13 +35,12 @@ impl<'lab> Site<'lab> {
     /// Writes `hostward.toml` and the password, and goes on as the manual says.
     fn set_up(&self, configuration: &str, password: &str) -> Output {
         self.ci.write("/etc/hostward/hostward.toml", 0o644, "root:root", configuration);
-        let output = self.ci.run_with_input(
+        self.ci.run_with_input(
             "install -m 0600 /dev/stdin /etc/hostward/step-ca.password
              install -D -m 0644 /usr/share/doc/hostward/examples/step-ca.conf /etc/systemd/system/hostward.service.d/step-ca.conf &&
                  systemctl daemon-reload && systemctl restart hostward && hostward apply",
             format!("{password}\n").as_bytes(),
-        );
-        output
+        )
     }
 
     /// A command of jenkins' on ci.
