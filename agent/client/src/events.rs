@@ -130,6 +130,10 @@ mod tests {
             bootid: String::new(),
             prevhash: hostward_events::GENESIS.into(),
             quota: hostward_events::Quota::Own,
+            sessionid: String::new(),
+            input: None,
+            inputid: String::new(),
+            inputfrom: String::new(),
             data: serde_json::json!({ "message": "add user a\u{1b}[2J\nlice" }),
         };
         assert_eq!(

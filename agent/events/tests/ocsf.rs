@@ -271,6 +271,20 @@ fn reports() -> Vec<Event> {
     events
 }
 
+/// What never came to be an event, for each reason.
+fn missing() -> Vec<Event> {
+    let records = [(Some(3), Missing::NotWritten), (Some(1), Missing::Damaged)];
+    let journal = [
+        (Some(7), Missing::Suppressed("ssh.service".into())),
+        (None, Missing::Gap),
+        (Some(2), Missing::Unsure),
+    ];
+    let of = |source: Source| {
+        move |(count, cause): (Option<u64>, Missing)| Event::input_lost(at(), source, count, &cause)
+    };
+    records.into_iter().map(of(Source::Records)).chain(journal.into_iter().map(of(Source::Journal))).collect()
+}
+
 /// Writes one of each into a log, with a torn end and losses, and answers with its file.
 fn write_all(dir: &Path) -> PathBuf {
     let origin = |host_id: Option<&str>| {
@@ -299,7 +313,7 @@ fn write_all(dir: &Path) -> PathBuf {
         sessions(),
         denials(),
         commands(),
-        missing,
+        missing(),
     ]
     .concat();
     let hosts = [origin(None), origin(Some("h1"))];

@@ -156,11 +156,8 @@ impl Engine {
         let number = self.mark.as_ref().map_or(0, |mark| mark.number + 1);
         let mark = Mark { number, cursor: entry.cursor.clone() };
         match self.resumed.take() {
-            Some((cursor, is_behind)) if cursor == entry.cursor => {
-                if is_behind {
-                    return;
-                }
-            }
+            Some((cursor, true)) if cursor == entry.cursor => return,
+            Some((cursor, false)) if cursor == entry.cursor => {}
             Some((cursor, _)) => self.gap(&entry, &cursor),
             None => {}
         }
