@@ -15,6 +15,10 @@ use crate::random;
 const MAX_LINE: usize = 256 << 10;
 /// How much is read at once.
 const PORTION: usize = 64 << 10;
+/// Which of the directories below is this host's own.
+const MACHINE_ID: &str = "/etc/machine-id";
+/// Where journald writes: to the first of these that is there.
+const JOURNALS: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
 /// A child that lives this long is not one that cannot start.
 const HEALTHY: Duration = Duration::from_secs(60);
 
@@ -28,6 +32,7 @@ pub struct Follow {
 
 struct Running {
     child: Child,
+    journal: PathBuf,
     out: ChildStdout,
     line: Vec<u8>,
     /// The rest of a line that is too long.
@@ -55,6 +60,10 @@ impl Follow {
     /// The entries that are there, a portion of them. Starts the child where there is none: from where `engine` was, or
     /// from `since` (seconds since 1970) on.
     pub fn read(&mut self, engine: &mut Engine, since: i64) -> Vec<Entry> {
+        if self.child.as_ref().is_some_and(Running::is_elsewhere) {
+            self.leave();
+            self.next = Instant::now();
+        }
         if self.due().is_some_and(|due| due <= Instant::now()) {
             match start(&self.program, engine.read_journal(), since) {
                 Ok(running) => self.child = Some(running),
@@ -71,10 +80,16 @@ impl Follow {
         entries
     }
 
-    fn ended(&mut self, why: &str) {
-        let Some(mut running) = self.child.take() else { return };
+    /// Ends the child; it, and how it ended.
+    fn leave(&mut self) -> Option<(Running, String)> {
+        let mut running = self.child.take()?;
         let _gone_already = running.child.kill();
         let status = running.child.wait().map(|status| status.to_string()).unwrap_or_default();
+        Some((running, status))
+    }
+
+    fn ended(&mut self, why: &str) {
+        let Some((running, status)) = self.leave() else { return };
         if running.since.elapsed() >= HEALTHY {
             self.backoff.reset();
         }
@@ -94,16 +109,27 @@ impl Follow {
 
 impl Drop for Follow {
     fn drop(&mut self) {
-        if let Some(running) = &mut self.child {
-            let _gone_already = running.child.kill();
-            let _status = running.child.wait();
-        }
+        let _how_it_ended = self.leave();
     }
 }
 
+/// The directory of this host's journal. Beside it are those of containers, and of hosts that send theirs: what they
+/// say of root is not to be believed.
+fn journal() -> io::Result<PathBuf> {
+    let id = std::fs::read_to_string(MACHINE_ID)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot read `{MACHINE_ID}`: {error}")))?;
+    let places = JOURNALS.map(|journals| Path::new(journals).join(id.trim()));
+    let [lasting, until_reboot] = places;
+    Ok(if lasting.is_dir() { lasting } else { until_reboot })
+}
+
 fn start(program: &Path, from: Option<&str>, since: i64) -> io::Result<Running> {
+    let journal = journal()?;
     let mut command = Command::new(program);
     command
+        // Or `--follow` is about this boot only, and asks which that is where the agent sees no more of /proc than processes.
+        .arg("--merge")
+        .arg(format!("--directory={}", journal.display()))
         .args(["--output=json", "--all", "--follow", "--no-tail", "--no-pager", "--quiet"])
         .arg(format!("--output-fields={FIELDS}"))
         .arg(match from {
@@ -119,10 +145,15 @@ fn start(program: &Path, from: Option<&str>, since: i64) -> io::Result<Running> 
     let mut child = command.spawn()?;
     let out = child.stdout.take().ok_or_else(|| io::Error::other("it has no standard output"))?;
     rustix::io::ioctl_fionbio(&out, true)?;
-    Ok(Running { child, out, line: Vec::new(), is_skipping: false, since: Instant::now() })
+    Ok(Running { child, journal, out, line: Vec::new(), is_skipping: false, since: Instant::now() })
 }
 
 impl Running {
+    /// Whether journald began to keep its journal, or ceased to, since the child was started.
+    fn is_elsewhere(&self) -> bool {
+        journal().is_ok_and(|journal| journal != self.journal)
+    }
+
     /// Whether there may be more, now or later.
     fn read(&mut self, entries: &mut Vec<Entry>) -> io::Result<bool> {
         let mut buffer = vec![0; PORTION];

@@ -13,12 +13,16 @@ use serde_json::Value;
 /// Refused logins are told when their minute is over, and a little later.
 const MINUTE_OVER: Duration = Duration::from_secs(150);
 
-/// What sources made, in order: `type user service` and what else tells one from another.
+/// What was made of what PAM and the journal say, in order.
 #[track_caller]
 fn told(fixture: &Fixture<'_>) -> Vec<Value> {
     let text = fixture.host.ok("hostward events --json");
     let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    events.filter(|event| !event["input"].is_null() || is(event, "session.closed")).collect()
+    let is_told = |event: &Value| match event["input"].as_str() {
+        Some(source) => source != "grants",
+        None => is(event, "session.closed"),
+    };
+    events.filter(is_told).collect()
 }
 
 fn is(event: &Value, kind: &str) -> bool {
