@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use hostward_protocol::grants::GRANTS_FILE;
 use hostward_protocol::local::APPLY_SOCKET;
 
@@ -57,7 +58,12 @@ pub struct Options {
     #[arg(long, hide = true, default_value = GRANTS_FILE)]
     pub grants: PathBuf,
     /// For tests: what reads the journal; empty for nothing.
-    #[arg(long, hide = true, default_value = "/usr/bin/journalctl")]
+    #[arg(
+        long,
+        hide = true,
+        default_value = "/usr/bin/journalctl",
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
     pub journalctl: PathBuf,
     /// Which boot this is, as `%b` of systemd.unit(5) has it: the service does not see /proc/sys.
     #[arg(long, hide = true, default_value = "")]

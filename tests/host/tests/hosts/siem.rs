@@ -73,7 +73,7 @@ on_each_release! {
         wait_for_all(&fixture, "everything in the journal", entries);
         let text = host.ok(&format!("{entries} HOSTWARD_TYPE=hostward.account.added HOSTWARD_USER=alice"));
         let entry: Value = serde_json::from_str(text.lines().next().expect("an entry")).expect("JSON");
-        assert_eq!(entry["PRIORITY"], "6");
+        assert_eq!(entry["PRIORITY"], "5", "OCSF's low");
         assert!(entry["MESSAGE"].as_str().is_some_and(|text| text.starts_with("add user alice")), "{entry}");
         let event: Value = serde_json::from_str(entry["HOSTWARD_EVENT"].as_str().expect("text")).expect("JSON");
         assert_eq!(event["id"], entry["HOSTWARD_ID"]);
