@@ -1,5 +1,6 @@
 //! Makes findings: what is wrong, whose it is to mend, and how.
 
+pub use hostward_protocol::causes::chain;
 use hostward_protocol::report::{Finding, Responsible};
 
 /// A finding. `message` is built from an error and all its causes.
@@ -17,18 +18,6 @@ pub fn finding(
         responsible,
         mend: mend.into(),
     }
-}
-
-/// An error and its causes in one line.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// A condition of the host (a full disk, a read-only file system) after which the next pass converges.

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     match command::run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("hostward: {}", show::paragraph(&show::chain(&*error), "  "));
+            eprintln!("hostward: {}", show::paragraph(&hostward_protocol::causes::chain(&*error), "  "));
             ExitCode::from(code(&error))
         }
     }

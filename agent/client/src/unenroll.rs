@@ -99,7 +99,10 @@ fn left(request: &AgentRequest, reply: Result<AgentReply, AskError>, is_identity
         Ok(AgentReply::Failed(finding)) => (remains(&show::finding(&finding)), false),
         Ok(other) => (remains(&format!("  {}\n", AskError::Unexpected(format!("{other:?}")))), false),
         Err(_) if !is_identity => ("this host was not enrolled: there is no backend to tell\n".into(), true),
-        Err(error) => (remains(&format!("  {}\n", show::paragraph(&show::chain(&error), "    "))), false),
+        Err(error) => (
+            remains(&format!("  {}\n", show::paragraph(&hostward_protocol::causes::chain(&error), "    "))),
+            false,
+        ),
     }
 }
 

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use hostward_protocol::causes::chain;
 
 use crate::event::Event;
 use crate::kind::Quota;
@@ -166,17 +167,6 @@ fn take(message: Message, events: &mut Vec<(Arc<Origin>, Event)>, store: &mut im
         Message::Event(origin, event) => events.push((origin, *event)),
         Message::Limits(limits) => store.set_limits(limits),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// The log on a disk, opened when it is needed and anew where that failed.

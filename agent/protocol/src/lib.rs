@@ -4,6 +4,7 @@
 //! of them is decided by `hostward-plan`, not here. No I/O.
 
 pub mod api;
+pub mod causes;
 pub mod document;
 pub mod local;
 pub mod problem;

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::watch;
 
-use crate::chain;
 use crate::credential::Verifier;
 use crate::faults::{Fault, Faults, Layer};
 use crate::keys::Role;
 use crate::publisher::{PublishError, Publisher, Revocations, SharedView, Source};
 use crate::registry::{Registry, RegistryError};
+use hostward_protocol::causes::chain;
 
 /// How to serve.
 #[derive(Clone, Debug)]

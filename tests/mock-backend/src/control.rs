@@ -11,12 +11,12 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::backend::Backend;
-use crate::chain;
 use crate::digest::base64url;
 use crate::faults::{self, Faults};
 use crate::keys::Role;
 use crate::publisher::{Revocations, View};
 use crate::registry::{Host, Registry};
+use hostward_protocol::causes::chain;
 
 /// Name of the socket in the state directory.
 pub const SOCKET: &str = "control.sock";

@@ -17,7 +17,9 @@ use crate::client::Client;
 use crate::file::{self, Access, FileError};
 use crate::tls::{ServerTls, TlsError};
 use crate::watch::{FileWatch, WatchError};
-use crate::{chain, control, http, note};
+use hostward_protocol::causes::chain;
+
+use crate::{control, http, note};
 
 /// Why the backend does not start.
 #[derive(Debug, thiserror::Error)]

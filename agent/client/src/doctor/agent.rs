@@ -20,9 +20,11 @@ pub fn checks() -> Vec<Check> {
             "the agent has not started yet",
             "run `systemctl start hostward`",
         )),
-        Err(error) => {
-            checks.push(Check::bad("backend", crate::show::chain(&error), "restart hostward.service"))
-        }
+        Err(error) => checks.push(Check::bad(
+            "backend",
+            hostward_protocol::causes::chain(&error),
+            "restart hostward.service",
+        )),
     }
     checks.push(trust());
     checks
@@ -44,7 +46,7 @@ fn configuration() -> Check {
         Ok(_) => Check::good("configuration", hostward_config::PATH),
         Err(error) => Check::bad(
             "configuration",
-            crate::show::chain(&error),
+            hostward_protocol::causes::chain(&error),
             "mend the line that it names, then `systemctl reload hostward`",
         ),
     }
@@ -146,7 +148,7 @@ fn trust() -> Check {
             None => Check::absent("trust", "no root of trust before enrollment"),
         },
         Ok(None) => Check::absent("trust", "no root of trust before enrollment"),
-        Err(error) => Check::bad("trust", crate::show::chain(&error), "run `hostward apply`"),
+        Err(error) => Check::bad("trust", hostward_protocol::causes::chain(&error), "run `hostward apply`"),
     }
 }
 

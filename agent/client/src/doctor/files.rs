@@ -86,9 +86,11 @@ fn written() -> Check {
     match state::read::<Written>(Path::new(LEDGER)) {
         Ok(Some(ledger)) => present(ledger.files.keys().map(String::as_str)),
         Ok(None) => Check::absent("files", "none is written before the first policy is applied"),
-        Err(error) => {
-            Check::bad("files", crate::show::chain(&error), "run `hostward apply` and read what it says")
-        }
+        Err(error) => Check::bad(
+            "files",
+            hostward_protocol::causes::chain(&error),
+            "run `hostward apply` and read what it says",
+        ),
     }
 }
 

@@ -30,7 +30,7 @@ fn services() -> Check {
         }
         Ok(_) => return Check::absent(SERVICES, "no local account stands for a service user"),
         Err(error) => {
-            return Check::bad(SERVICES, crate::show::chain(&error), "run `hostward apply`");
+            return Check::bad(SERVICES, hostward_protocol::causes::chain(&error), "run `hostward apply`");
         }
     };
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();

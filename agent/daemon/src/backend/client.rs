@@ -189,7 +189,7 @@ fn build(settings: &Backend) -> Result<reqwest::Client, Fault> {
             reqwest::Proxy::https(proxy).map_err(|_| Fault::Proxy)?.no_proxy(reqwest::NoProxy::from_env());
         builder = builder.proxy(proxy);
     }
-    builder.build().map_err(|error| Fault::Client { message: super::fault::chain(&error) })
+    builder.build().map_err(|error| Fault::Client { message: hostward_protocol::causes::chain(&error) })
 }
 
 impl Body {

@@ -11,8 +11,6 @@ use hostward_protocol::problem::{Code, Problem};
 use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{StatusCode, Url};
 
-pub use cause::chain;
-
 use super::client::{Answer, date, retry_after};
 
 /// Why an exchange failed.

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use chrono::{DateTime, Utc};
+use hostward_protocol::causes;
 use reqwest::Url;
 use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
@@ -14,14 +15,14 @@ impl Fault {
     pub(crate) fn of(url: &Url, error: &reqwest::Error) -> Self {
         let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port_or_known_default().unwrap_or(443);
-        if let Some(error) = find::<rustls::Error>(error) {
+        if let Some(error) = causes::first::<rustls::Error>(error) {
             return Self::of_tls(host, error, Utc::now());
         }
         if error.is_dns() {
             return Fault::Resolve { host, message: innermost(error) };
         }
         if error.is_connect() {
-            let kind = find::<std::io::Error>(error).map(std::io::Error::kind);
+            let kind = causes::first::<std::io::Error>(error).map(std::io::Error::kind);
             return match kind {
                 Some(std::io::ErrorKind::ConnectionRefused) => Fault::ConnectionRefused { host, port },
                 _ => Fault::Connect { host, port, message: innermost(error) },
@@ -56,29 +57,9 @@ fn date(time: &UnixTime) -> String {
     time.map_or("?".into(), |t| t.format("%Y-%m-%d %H:%M UTC").to_string())
 }
 
-/// The first error of type `T` in a chain, also inside an [`std::io::Error`], which hides what it wraps.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(found) = wrapped.and_then(|inner| find(inner)) {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
-}
-
-/// What lies at the bottom of an error: the layers above say only that something below failed.
+/// What lies at the bottom of an error, which somebody else may have written.
 fn innermost(error: &dyn Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    crate::text::quoted(&error.to_string())
+    crate::text::quoted(&causes::innermost(error))
 }
 
 #[cfg(test)]

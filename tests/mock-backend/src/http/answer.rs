@@ -51,7 +51,7 @@ impl Refused {
 
     /// The backend itself failed.
     pub(super) fn internal(error: &dyn std::error::Error) -> Refused {
-        crate::note(&format!("a request failed: {}", crate::chain(error)));
+        crate::note(&format!("a request failed: {}", hostward_protocol::causes::chain(error)));
         Refused::plain(StatusCode::INTERNAL_SERVER_ERROR, "the backend failed; its log says why")
     }
 }

@@ -17,7 +17,7 @@ async fn wrong_signatures_and_expiries_are_refused() {
             let error = load(&bench, &root, None).await.err();
             let error = error.unwrap_or_else(|| panic!("{fault} {argument} was accepted"));
             let expected = if fault == "expired" { "expired" } else { "verify" };
-            let text = hostward_mock_backend::chain(&error);
+            let text = hostward_protocol::causes::chain(&error);
             assert!(text.contains(expected), "{fault} {argument}: {text}");
             bench.client().fault_off(Some(fault)).unwrap();
             let repository = load(&bench, &root, None).await.unwrap();

@@ -1,9 +1,9 @@
 //! What lies behind an error of the HTTP client.
 
-use std::error::Error;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use hostward_protocol::causes::{first, innermost};
 use reqwest::Url;
 use rustls::CertificateError;
 
@@ -14,14 +14,14 @@ impl Fault {
     pub fn of(url: &Url, error: &reqwest::Error) -> Self {
         let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port_or_known_default().unwrap_or(443);
-        if let Some(error) = find::<rustls::Error>(error) {
+        if let Some(error) = first::<rustls::Error>(error) {
             return Self::of_tls(host, error, Utc::now());
         }
         if error.is_dns() {
             let message = innermost(error);
             return Fault::Resolve { host, message };
         }
-        let io = find::<std::io::Error>(error).map(std::io::Error::kind);
+        let io = first::<std::io::Error>(error).map(std::io::Error::kind);
         if error.is_connect() {
             return match io {
                 Some(std::io::ErrorKind::ConnectionRefused) => Fault::ConnectionRefused { host, port },
@@ -61,43 +61,6 @@ impl Fault {
             other => Fault::Tls { host, message: format!("its certificate is refused: {other}") },
         }
     }
-}
-
-/// The first error of type `T` in a chain, also inside an [`std::io::Error`], which hides what it wraps.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(found) = wrapped.and_then(|inner| find(inner)) {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
-}
-
-/// What lies at the bottom of an error: the layers above say only that something below failed.
-fn innermost(error: &dyn Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
-}
-
-/// All of an error.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        next = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -150,7 +113,7 @@ mod tests {
     fn an_error_inside_an_io_error_is_found() {
         let inner = rustls::Error::InvalidCertificate(CertificateError::Expired);
         let outer = std::io::Error::other(std::io::Error::other(inner));
-        assert!(find::<rustls::Error>(&outer).is_some());
-        assert!(find::<std::fmt::Error>(&outer).is_none());
+        assert!(first::<rustls::Error>(&outer).is_some());
+        assert!(first::<std::fmt::Error>(&outer).is_none());
     }
 }
