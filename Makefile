@@ -36,7 +36,8 @@ PROGRAMS := hostward hostward-agent hostward-apply hostward-principals
 LIBRARIES := $(BUILT)/nss/libnss_hostward.so $(BUILT)/nss/libsubid_hostward.so
 PAM_MODULE := $(BUILT)/release/libpam_hostward.so
 MAINTAINER_SCRIPTS := $(addprefix packaging/debian/,preinst postinst prerm postrm)
-SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-glibc packaging/check-apply .ci/run \
+SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-glibc packaging/check-apply packaging/library.sh .ci/run \
+	nss-module/check-library.sh pam-module/check-library.sh \
 	tests/lab/src/lab/cleanup.sh tests/lab/src/host/start.sh tests/lab/src/image/build.sh tests/lab/src/image/finish.sh
 
 .PHONY: all ocsf fuzz sanitize demo lab lab-down test check bench bench-nss package programs backend images setup apt apt-step-ca step-ca \
@@ -125,7 +126,7 @@ check: setup programs
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
-	shellcheck --shell=sh --severity=warning $(SCRIPTS) $(MAINTAINER_SCRIPTS)
+	shellcheck --external-sources --shell=sh --severity=warning $(SCRIPTS) $(MAINTAINER_SCRIPTS)
 	PATH="$$PWD/$(DENY)/bin:$$PATH" cargo deny --locked --workspace check bans licenses sources
 	@# The database of advisories is not in any registry; where it cannot be reached that is said, not passed over.
 	if PATH="$$PWD/$(DENY)/bin:$$PATH" cargo deny fetch db; then \

@@ -3,20 +3,9 @@
 # Exit 1, with a line for each reason, if not.
 set -eu
 
-file=${1:?usage: check-library.sh FILE}
-[ -f "$file" ] || { echo "check-library.sh: no file $file" >&2; exit 2; }
-for tool in readelf nm; do
-	command -v "$tool" > /dev/null || { echo "check-library.sh: $tool is missing (package binutils)" >&2; exit 2; }
-done
+# shellcheck source=packaging/library.sh
+. "$(dirname "$0")/../packaging/library.sh"
 
-dynamic=$(readelf --wide --dynamic "$file")
-segments=$(readelf --wide --program-headers "$file")
-symbols=$(nm --dynamic "$file")
-
-bad=0
-refuse() { echo "$file: $1" >&2; bad=1; }
-
-soname=$(echo "$dynamic" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
 case $soname in
 libnss_hostward.so.2)
 	wanted=$(for name in getpwnam_r getpwuid_r setpwent getpwent_r endpwent getgrnam_r getgrgid_r setgrent getgrent_r endgrent \
@@ -38,12 +27,6 @@ needed=$(echo "$dynamic" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | tr '\n' ' ')
 [ "$needed" = 'libc.so.6 ' ] || refuse "it needs $needed: it may need libc.so.6 alone"
 
 case $segments in *' TLS '*) refuse 'it has thread-local storage, which a late dlopen may not get' ;; esac
-echo "$segments" | grep -q 'GNU_STACK.* RW ' || refuse 'its stack is executable, or not said not to be'
-echo "$segments" | grep -q GNU_RELRO || refuse 'it is linked without relro'
-echo "$segments" | awk '$1 == "LOAD" && / RWE / { found = 1 } END { exit !found }' && refuse 'a segment is writable and executable'
-echo "$dynamic" | grep -Eq '\(FLAGS(_1)?\).*\b(BIND_)?NOW\b' || refuse 'it is linked without -z now'
-case $dynamic in *'(TEXTREL)'*) refuse 'it has text relocations' ;; esac
-case $dynamic in *'(RPATH)'* | *'(RUNPATH)'*) refuse 'it has a search path for libraries' ;; esac
 
 exported=$(echo "$symbols" | awk '$1 != "U" && $1 != "w" && $1 != "v" && NF == 3 && $2 != "w" { print $3 }' | sort)
 [ -z "$wanted" ] || [ "$exported" = "$wanted" ] || refuse "it exports $(echo "$exported" | wc -l) symbols, not the $(echo "$wanted" | wc -l) functions of the module"

@@ -3,20 +3,9 @@
 # Exit 1, with a line for each reason, if not.
 set -eu
 
-file=${1:?usage: check-library.sh FILE}
-[ -f "$file" ] || { echo "check-library.sh: no file $file" >&2; exit 2; }
-for tool in readelf nm; do
-	command -v "$tool" > /dev/null || { echo "check-library.sh: $tool is missing (package binutils)" >&2; exit 2; }
-done
+# shellcheck source=packaging/library.sh
+. "$(dirname "$0")/../packaging/library.sh"
 
-dynamic=$(readelf --wide --dynamic "$file")
-segments=$(readelf --wide --program-headers "$file")
-symbols=$(nm --dynamic "$file")
-
-bad=0
-refuse() { echo "$file: $1" >&2; bad=1; }
-
-soname=$(echo "$dynamic" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
 [ "$soname" = pam_hostward.so ] || refuse "its SONAME is \"$soname\""
 
 # PAM and glibc. Whatever else it needed would be loaded into sshd.
@@ -27,12 +16,6 @@ echo "$needed" | grep -qx 'libpam\.so\.0' || refuse 'it does not name libpam.so.
 
 # PAM unloads its modules, with which thread-local data would lose the code that ends it.
 echo "$dynamic" | grep -q 'FLAGS_1.*NODELETE' || refuse 'it is linked without -z nodelete'
-echo "$dynamic" | grep -Eq '\(FLAGS(_1)?\).*\b(BIND_)?NOW\b' || refuse 'it is linked without -z now'
-echo "$segments" | grep -q 'GNU_STACK.* RW ' || refuse 'its stack is executable, or not said not to be'
-echo "$segments" | grep -q GNU_RELRO || refuse 'it is linked without relro'
-echo "$segments" | awk '$1 == "LOAD" && / RWE / { found = 1 } END { exit !found }' && refuse 'a segment is writable and executable'
-case $dynamic in *'(TEXTREL)'*) refuse 'it has text relocations' ;; esac
-case $dynamic in *'(RPATH)'* | *'(RUNPATH)'*) refuse 'it has a search path for libraries' ;; esac
 
 wanted=$(for name in acct_mgmt authenticate chauthtok close_session open_session setcred; do echo "pam_sm_$name"; done)
 exported=$(echo "$symbols" | awk 'NF == 3 && $2 != "w" && $2 != "v" { print $3 }' | sort)

@@ -104,6 +104,21 @@ fn check(file: &Path) -> Output {
     Command::new("sh").arg(script).arg(file).output().expect("runs")
 }
 
+/// The library that the others are made from is fit, and each of these is refused for its reason alone.
+#[track_caller]
+fn each_is_refused(fit: &Library, cases: &[(Library, &str)]) {
+    let directory = TempDir::new().expect("a directory");
+    let output = check(&fit.build(directory.path()));
+    assert_eq!(output.status.code(), Some(0), "what the others are made from is fit\n{}", said(&output));
+    for (library, reason) in cases {
+        let output = check(&library.build(directory.path()));
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{reason}\n{said}");
+        assert!(said.contains(reason), "{reason}\n{said}");
+        assert_eq!(said.lines().count(), 1, "for that reason alone\n{said}");
+    }
+}
+
 /// A call of something, with nothing else that is wrong.
 fn calling(declaration: &str, call: &str) -> Library {
     Library::fit()
@@ -156,16 +171,7 @@ fn a_library_is_refused_for_each_single_reason() {
             "a panic is reachable, or std is linked",
         ),
     ];
-    let directory = TempDir::new().expect("a directory");
-    let output = check(&fit().build(directory.path()));
-    assert_eq!(output.status.code(), Some(0), "what the others are made from is fit\n{}", said(&output));
-    for (library, reason) in cases {
-        let output = check(&library.build(directory.path()));
-        let said = said(&output);
-        assert_eq!(output.status.code(), Some(1), "{reason}\n{said}");
-        assert!(said.contains(reason), "{reason}\n{said}");
-        assert_eq!(said.lines().count(), 1, "for that reason alone\n{said}");
-    }
+    each_is_refused(&fit(), &cases);
 }
 
 #[test]
@@ -176,9 +182,6 @@ fn so_is_the_subordinate_id_module() {
         let function = format!("{declaration};\nint shadow_subid_has_range(void) {{ return {call} != 0; }}");
         fit().renaming(has_range, &function)
     };
-    let directory = TempDir::new().expect("a directory");
-    let output = check(&fit().build(directory.path()));
-    assert_eq!(output.status.code(), Some(0), "what the others are made from is fit\n{}", said(&output));
     let cases = [
         (
             fit().renaming("void shadow_subid_free", "__attribute__((used)) static void subid_free"),
@@ -189,13 +192,7 @@ fn so_is_the_subordinate_id_module() {
         (calling("void *getpwnam(char *)", "getpwnam(\"root\")"), "it calls getpwnam"),
         (calling("void *dlopen(char *, int)", "dlopen(\"x\", 1)"), "it calls dlopen"),
     ];
-    for (library, reason) in cases {
-        let output = check(&library.build(directory.path()));
-        let said = said(&output);
-        assert_eq!(output.status.code(), Some(1), "{reason}\n{said}");
-        assert!(said.contains(reason), "{reason}\n{said}");
-        assert_eq!(said.lines().count(), 1, "for that reason alone\n{said}");
-    }
+    each_is_refused(&fit(), &cases);
 }
 
 #[test]
