@@ -7,6 +7,9 @@ use hostward_host_tests::{Fixture, SOON};
 /// The program of the root child; sudo's own path of `sleep` differs between releases.
 pub const NAP: &str = "/opt/nap";
 
+/// What [`Kind::Hopping`] leaves: a byte of each of its processes.
+const TRACE: &str = "/var/tmp/hops";
+
 /// What [`Kind::start`] starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -34,7 +37,8 @@ pub enum Kind {
     Container = 100_011,
     /// Stopped, so that it cannot act on TERM.
     Stopped = 100_012,
-    /// Each of its processes starts the next and ends, faster than anybody can look. It stops by itself some day.
+    /// Each of its processes starts the next and ends, faster than anybody can look; what shows that it runs is
+    /// [`TRACE`]. It stops by itself after ten minutes.
     Hopping = 100_013,
     /// In user and pid namespaces that the person made.
     OwnNamespaces = 100_014,
@@ -110,8 +114,8 @@ impl Kind {
                 self as u32
             )),
             Hopping => over_ssh(&format!(
-                "nohup sh -c 'f() {{ [ $1 = 0 ] || f $(($1 - 1)) & exit; }}; f 300000; : {}' {quiet} &",
-                self as u32
+                "nohup perl -e '$end = time + 600; while (time < $end) {{ \
+                 open T, q(>>), q({TRACE}) and print T q(.) and close T; exit if fork }}' {quiet} &"
             )),
             OwnNamespaces => {
                 over_ssh(&format!("nohup unshare --user --map-root-user --pid --fork {nap} {quiet} &"));
@@ -132,6 +136,10 @@ impl Kind {
 
     /// Whether it runs.
     pub fn runs(self, fixture: &Fixture<'_>) -> bool {
+        if self == Hopping {
+            let size = format!("stat -c %s {TRACE} 2>&1");
+            return fixture.host.run(&format!("[ \"$({size})\" != \"$(sleep 0.5; {size})\" ]")).success();
+        }
         // A zombie has no arguments left; the brackets keep the search from finding itself.
         let number = (self as u32).to_string();
         let pattern = format!("[{}]{}", &number[..1], &number[1..]);
