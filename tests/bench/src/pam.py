@@ -1,6 +1,6 @@
 """Times logins and sudo with the PAM module's lines and without them, a pair at a time: pam.py ROUNDS
 
-Prints what was timed, with or without, and seconds. PAM reads its files at each login, so that a rename is all it takes.
+Prints what was timed, with or without, and seconds. PAM reads its files at each login, so that another link is all it takes.
 """
 
 import os
@@ -19,9 +19,8 @@ COMMANDS = {
 
 
 def use(lines):
-    os.rename("/etc/pam.d", "/etc/pam.d.other")
-    os.rename("/etc/pam.d." + lines, "/etc/pam.d")
-    os.rename("/etc/pam.d.other", "/etc/pam.d." + current[0])
+    os.symlink("/etc/pam.d." + lines, "/etc/pam.d.next")
+    os.replace("/etc/pam.d.next", "/etc/pam.d")
     current[0] = lines
 
 

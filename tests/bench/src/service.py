@@ -1,6 +1,7 @@
 # Times what a bound account waits for, on the host: service.py WHAT ARGUMENTS. Prints one line of seconds for each figure.
 #
 #   login UID HOST ROUNDS        ssh HOST true: from its start to the certificate in its hands, and to its end
+#   plain UID ADDRESS ROUNDS     the same without hostward, to a key of OpenSSH's own agent, which nobody accepts
 #   untouched UID ROUNDS         ssh of an account that hostward has no part in, to a port where nobody listens: pairs with
 #                                and without the package's file, in random order
 #   crowd UID COUNT              holds connections that have listed, until standard input ends
@@ -35,19 +36,40 @@ def listed(s):
     assert data[4:9] == b"\x0c\0\0\0\x01", data[:40]
 
 
+def to_key(command, uid, **more):
+    start = time.monotonic()
+    ssh = subprocess.Popen(command, user=uid, group=uid, extra_groups=[], stderr=subprocess.PIPE, **QUIET, **more)
+    got, said = None, []
+    for line in ssh.stderr:
+        said.append(line.decode(errors="replace"))
+        if got is None and b"agent returned 1 keys" in line:
+            got = time.monotonic() - start
+    status = ssh.wait()
+    assert got is not None, "".join(said)
+    return got, time.monotonic() - start, status
+
+
 def login(uid, host, rounds):
-    certificate, end = [], []
-    for _ in range(rounds):
-        start = time.monotonic()
-        ssh = subprocess.Popen(["ssh", "-v", host, "true"], user=uid, group=uid, extra_groups=[], stderr=subprocess.PIPE, **QUIET)
-        got = None
-        for line in ssh.stderr:
-            if got is None and b"agent returned 1 keys" in line:
-                got = time.monotonic() - start
-        assert ssh.wait() == 0 and got is not None, "no login"
-        certificate.append(got)
-        end.append(time.monotonic() - start)
-    return certificate, end
+    logins = [to_key(["ssh", "-v", host, "true"], uid) for _ in range(rounds)]
+    assert all(status == 0 for _, _, status in logins), "no login"
+    return [got for got, _, _ in logins], [end for _, end, _ in logins]
+
+
+def plain(uid, address, rounds):
+    path = "/tmp/plain-agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], user=uid, group=uid, extra_groups=[], **QUIET)
+    try:
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        own = {"user": uid, "group": uid, "extra_groups": [], "env": {**os.environ, "SSH_AUTH_SOCK": path}}
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path + ".key"], check=True, **own, **QUIET)
+        subprocess.run(["ssh-add", "-q", path + ".key"], check=True, **own, **QUIET)
+        options = ["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+        command = ["ssh", "-v", *options, "deploy@" + address, "true"]
+        return [[to_key(command, uid, env=own["env"])[0] for _ in range(rounds)]]
+    finally:
+        agent.terminate()
+        agent.wait()
 
 
 def untouched(uid, rounds):
@@ -81,9 +103,6 @@ def become(uid):
 
 
 def crowd(uid, count):
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count + 64, count + 64))
     become(uid)
     held = [connect() for _ in range(count)]
     for s in held:
@@ -118,6 +137,6 @@ def issue(first, count, at_once):
 
 what, arguments = sys.argv[1], sys.argv[2:]
 numbers = [int(a) if a.isdigit() else a for a in arguments]
-figures = {"login": login, "untouched": untouched, "crowd": crowd, "issue": issue}[what](*numbers)
+figures = {"login": login, "plain": plain, "untouched": untouched, "crowd": crowd, "issue": issue}[what](*numbers)
 for figure in figures or []:
     print(*figure, flush=True)

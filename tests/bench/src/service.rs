@@ -33,12 +33,11 @@ pub fn measure(table: &mut Table, release: Release) -> Result<()> {
          /etc/systemd/system/hostward.service.d/step-ca.conf && systemctl daemon-reload && systemctl restart hostward",
     );
     ci.enroll();
-    ci.stop_timer();
     let web1 = ci.beside("web1", "[labels]\nrole = \"web\"\n");
     ci.host.write("/opt/service.py", 0o644, "root:root", SCRIPT);
     ci.host.wait_until_ok(SOON, "runuser -u jenkins -- ssh -o ConnectTimeout=5 web1 true");
 
-    logins(table, &ci.host);
+    logins(table, &ci.host, &web1);
     others(table, &ci.host);
     crowd(table, &ci.host);
     issues(table, &ci.host);
@@ -84,7 +83,7 @@ fn restart(host: &Host) {
     host.wait_until_ok(SOON, "hostward status >/dev/null");
 }
 
-fn logins(table: &mut Table, host: &Host) {
+fn logins(table: &mut Table, host: &Host, web1: &Host) {
     let (mut certificate, mut end) = (Vec::new(), Vec::new());
     for _ in 0..COLD {
         restart(host);
@@ -98,6 +97,9 @@ fn logins(table: &mut Table, host: &Host) {
     if let [got, ended] = timed(host, &format!("login {JENKINS} web1 {WARM}")).as_slice() {
         table.add_times("service user, certificate there: start of ssh to certificate", times(got));
         table.add_times("service user, certificate there: all of `ssh web1 true`", times(ended));
+    }
+    if let [got] = timed(host, &format!("plain {JENKINS} {} {WARM}", web1.address())).as_slice() {
+        table.add_times("without hostward: start of ssh to a key of OpenSSH's agent", times(got));
     }
 }
 
@@ -119,7 +121,8 @@ fn crowd(table: &mut Table, host: &Host) {
     restart(host);
     let _warm = timed(host, &format!("login {JENKINS} web1 1"));
     let before = resident(host);
-    let crowd = host.spawn(&format!("exec python3 /opt/service.py crowd {JENKINS} {CROWD}"));
+    let crowd = host
+        .spawn(&format!("ulimit -n {} && exec python3 /opt/service.py crowd {JENKINS} {CROWD}", CROWD + 64));
     wait_for(SOON, "the crowd", || match crowd.stdout() {
         said if said == "listed\n" => Ok(()),
         said => Err(format!("{said}{}", crowd.stderr())),

@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::{User, getuid};
 use toml::{Table, Value};
 
 use super::agent::ServiceError;
@@ -19,18 +19,19 @@ pub fn is_off() -> Result<bool, ServiceError> {
     let Some(path) = path() else {
         return Ok(false);
     };
-    Ok(value(&read(&path)?, Key::ServiceAuthEnable) == Some(false))
+    Ok(value(&read(&path)?, Key::ServiceAuthEnable, &path)? == Some(false))
 }
 
 /// Prints or sets a value.
 pub fn run(key: Key, wanted: Option<bool>) -> anyhow::Result<ExitCode> {
     let path = path().ok_or_else(|| ServiceError::Settings {
         path: format!("~/{FILE}").into(),
-        message: "this account has no home directory; set HOME".into(),
+        message: "this account has no entry in passwd and HOME is not set, so it has no home directory"
+            .into(),
     })?;
     let mut table = read(&path)?;
     match wanted {
-        None => println!("{}", value(&table, key).unwrap_or(true)),
+        None => println!("{}", value(&table, key, &path)?.unwrap_or(true)),
         Some(wanted) => {
             set(&mut table, key, wanted, &path)?;
             write(&path, &table).map_err(|error| failed(&path, &error.to_string()))?;
@@ -39,10 +40,12 @@ pub fn run(key: Key, wanted: Option<bool>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Below the home directory that ssh goes by: what HOME says may be of whoever started this, as it is after `setpriv` or
+/// with some settings of sudo.
 fn path() -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-    let home = home.or_else(|| User::from_uid(geteuid()).ok().flatten().map(|user| user.dir));
-    home.map(|home| home.join(FILE))
+    let home = User::from_uid(getuid()).ok().flatten().map(|user| user.dir);
+    let home = home.or_else(|| std::env::var_os("HOME").map(PathBuf::from));
+    home.filter(|home| home.is_absolute()).map(|home| home.join(FILE))
 }
 
 fn read(path: &Path) -> Result<Table, ServiceError> {
@@ -61,9 +64,14 @@ fn place(key: Key) -> (&'static str, &'static str) {
     }
 }
 
-fn value(table: &Table, key: Key) -> Option<bool> {
+fn value(table: &Table, key: Key, path: &Path) -> Result<Option<bool>, ServiceError> {
     let (section, name) = place(key);
-    table.get(section)?.get(name)?.as_bool()
+    let wrong = || failed(path, &format!("`{section}.{name}` must be true or false, in a table [{section}]"));
+    let Some(section) = table.get(section) else {
+        return Ok(None);
+    };
+    let value = section.as_table().ok_or_else(wrong)?.get(name);
+    value.map(|value| value.as_bool().ok_or_else(wrong)).transpose()
 }
 
 fn set(table: &mut Table, key: Key, wanted: bool, path: &Path) -> Result<(), ServiceError> {
@@ -103,16 +111,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         let mut table = read(&path).unwrap();
-        assert_eq!(value(&table, Key::ServiceAuthEnable), None);
+        assert_eq!(value(&table, Key::ServiceAuthEnable, &path).unwrap(), None);
         table.insert("other".into(), Value::Integer(7));
         for wanted in [false, true] {
             set(&mut table, Key::ServiceAuthEnable, wanted, &path).unwrap();
             write(&path, &table).unwrap();
             table = read(&path).unwrap();
-            assert_eq!(value(&table, Key::ServiceAuthEnable), Some(wanted));
+            assert_eq!(value(&table, Key::ServiceAuthEnable, &path).unwrap(), Some(wanted));
             assert_eq!(table.get("other"), Some(&Value::Integer(7)));
         }
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left over");
+        for odd in ["service_auth = 1\n", "service_auth.enable = \"no\"\n"] {
+            std::fs::write(&path, odd).unwrap();
+            let error = value(&read(&path).unwrap(), Key::ServiceAuthEnable, &path).unwrap_err();
+            assert!(error.to_string().contains("`service_auth.enable` must be true or false"), "{error}");
+        }
         std::fs::write(&path, "service_auth = 1\n").unwrap();
         let mut table = read(&path).unwrap();
         assert!(set(&mut table, Key::ServiceAuthEnable, true, &path).is_err());

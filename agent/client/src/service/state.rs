@@ -18,6 +18,9 @@ pub struct State {
     state: ServiceState,
     /// The account's own choice.
     turned_off: bool,
+    /// Why the account's settings cannot be read. Its ssh is then as without hostward.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings_problem: Option<String>,
 }
 
 /// That of the caller; `None` where the account stands for no service user, or the agent cannot be asked.
@@ -26,13 +29,15 @@ pub fn of_caller() -> Option<State> {
         return None;
     };
     state.user.as_ref()?;
-    Some(State { state, turned_off: settings::is_off().unwrap_or(true) })
+    let is_off = settings::is_off();
+    let settings_problem = is_off.as_ref().err().map(ToString::to_string);
+    Some(State { state, turned_off: is_off.unwrap_or(false), settings_problem })
 }
 
 impl State {
     /// Whether there is something to be mended.
     pub fn needs_attention(&self) -> bool {
-        self.state.problem.is_some()
+        self.state.problem.is_some() || self.settings_problem.is_some()
     }
 
     /// Whether its certificates come from a step-ca.
@@ -45,6 +50,12 @@ impl State {
         let mut text = String::new();
         let user = show::clean(self.state.user.as_deref().unwrap_or_default());
         let how = match self.state.certificate_until {
+            _ if let Some(problem) = &self.settings_problem => {
+                format!(
+                    "its ssh goes on without hostward, since its settings cannot be read: {}",
+                    show::clean(problem)
+                )
+            }
             _ if self.turned_off => {
                 "turned off by this account (hostward config service_auth.enable true turns it on)".into()
             }
@@ -101,7 +112,7 @@ mod tests {
             certificate_until: Some(at(60)),
             problem: None,
         };
-        let mut shown = State { state, turned_off: false };
+        let mut shown = State { state, turned_off: false, settings_problem: None };
         let text = shown.text(at(0));
         assert!(
             text.contains("(uid 112) stands for deploy\\u{1b}; its certificate is good until 2027"),
@@ -114,6 +125,8 @@ mod tests {
         assert_eq!(why_not(&shown.state).message, "503");
         shown.turned_off = true;
         assert!(shown.text(at(0)).contains("turned off by this account"));
+        shown.settings_problem = Some("`config.toml`: cannot read it".into());
+        assert!(shown.needs_attention() && shown.text(at(0)).contains("`config.toml`: cannot read it"));
         shown.state.issuer = Some("step-ca".into());
         assert!(shown.text(at(0)).contains("(step-ca)"));
         let nobody =

@@ -25,6 +25,18 @@ on_each_release! {
         assert_eq!(site.jenkins("hostward ssh web2 id -un").expect_success(), "deploy\n");
         assert_eq!(site.jenkins("hostward ssh web2 exit 7").status, 7, "the exit status is the command's");
 
+        // The home is jenkins' own, whatever HOME says: ssh goes by passwd too.
+        let as_jenkins = "setpriv --reuid 112 --regid 112 --clear-groups env HOME=/root";
+        site.ci.host.must(&format!("{as_jenkins} hostward resolve -q web1 && {as_jenkins} ssh web1 true"));
+        assert!(site.jenkins("hostward config service_auth.enable false").success());
+        assert!(!site.jenkins("hostward resolve -q web1").success());
+        let status = site.jenkins("hostward status").stdout;
+        assert!(status.contains("turned off by this account"), "{status}");
+        assert!(site.jenkins("echo '[service_auth' >~/.config/hostward/config.toml").success());
+        let status = site.jenkins("hostward status");
+        assert!(!status.success() && status.stdout.contains("its settings cannot be read: "), "{status}");
+        assert!(site.jenkins("rm ~/.config/hostward/config.toml && hostward resolve -q web1").success());
+
         // Who came is known on each hop, and nothing was forwarded to any.
         for host in [&site.bastion, &site.web1, &site.web2] {
             let log = host.ok("journalctl --no-pager -u ssh -u 'ssh@*'");
