@@ -27,6 +27,7 @@ BUILT := target/$(TRIPLE)
 PYTHON := $(TOOLS)/python-zig$(ZIG)-zigbuild$(CARGO_ZIGBUILD)
 DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY)
 OCSF := $(TOOLS)/python-ocsf
+SIEM := $(TOOLS)/python-siem
 
 APT_PACKAGES := binutils build-essential ca-certificates cmake dpkg-dev e2fsprogs git iproute2 lintian mmdebstrap \
 	openssh-client openssh-server libpam0g procps python3-venv shellcheck sudo systemd-container util-linux
@@ -40,14 +41,14 @@ SCRIPTS := packaging/nsswitch packaging/build-deb packaging/check-glibc packagin
 	nss-module/check-library.sh pam-module/check-library.sh \
 	tests/lab/src/lab/cleanup.sh tests/lab/src/host/start.sh tests/lab/src/image/build.sh tests/lab/src/image/finish.sh
 
-.PHONY: all ocsf fuzz sanitize demo lab lab-down test check bench bench-nss package programs backend images setup apt apt-step-ca step-ca \
+.PHONY: all ocsf siem fuzz sanitize demo lab lab-down test check bench bench-nss package programs backend images setup apt apt-step-ca step-ca \
 	clean-lab
 
 all: package
 
 # --- tools -------------------------------------------------------------------------------------------------------
 
-setup: apt $(PYTHON)/done $(DENY)/done $(OCSF)/done
+setup: apt $(PYTHON)/done $(DENY)/done $(OCSF)/done $(SIEM)/done
 
 apt: PACKAGES = $(APT_PACKAGES)
 apt-step-ca: PACKAGES = $(STEP_CA_PACKAGES)
@@ -85,6 +86,15 @@ $(OCSF)/done: agent/events/tests/ocsf/requirements.txt | apt
 	rm -rf $(OCSF)
 	python3 -m venv $(OCSF)
 	$(OCSF)/bin/pip install --quiet --no-deps --requirement $<
+	touch $@
+
+# What reads logs and figures as others do.
+siem: $(SIEM)/done
+
+$(SIEM)/done: tests/contract/tests/siem/requirements.txt | apt
+	rm -rf $(SIEM)
+	python3 -m venv $(SIEM)
+	$(SIEM)/bin/pip install --quiet --no-deps --requirement $<
 	touch $@
 
 # --- building ----------------------------------------------------------------------------------------------------
@@ -140,7 +150,7 @@ HOST_TESTS := --package hostward-lab --package hostward-package-tests --package 
 
 test: export HOSTWARD_MOCK_BACKEND = $(CURDIR)/target/debug/hostward-mock-backend
 test: export HOSTWARD_STEP_CA = $(CURDIR)/$(TOOLS)/step-ca/step-ca
-test: package backend step-ca images $(OCSF)/done
+test: package backend step-ca images $(OCSF)/done $(SIEM)/done
 	cargo test --locked --workspace $(patsubst --package,--exclude,$(HOST_TESTS))
 	cargo test --locked $(HOST_TESTS) -- --test-threads=4
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use hostward_config::Config;
 use hostward_plan::facts::ManagedFile;
+use hostward_protocol::grants::GRANTS_FILE;
 use hostward_protocol::local::{ApplyReply, ApplyRequest};
 use hostward_protocol::report::{Cause, Finding, Responsible};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -146,7 +147,7 @@ fn lock(root: &Root) -> std::io::Result<File> {
 /// Removes temporary files and scratch directories of a process that was killed.
 fn sweep(root: &Root) {
     let files = ManagedFile::ALL.map(ManagedFile::path);
-    let others = [SSHD_CONFIG, LEDGER, REPORT, STATUS, TRUST, TAKEN_TOKEN, UNTOLD];
+    let others = [GRANTS_FILE, SSHD_CONFIG, LEDGER, REPORT, STATUS, TRUST, TAKEN_TOKEN, UNTOLD];
     for path in files.into_iter().chain(others) {
         durable::sweep(&root.path(path));
     }

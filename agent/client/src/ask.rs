@@ -15,6 +15,8 @@ use serde::de::DeserializeOwned;
 const APPLY_TIMEOUT: Duration = Duration::from_secs(600);
 /// Forgetting an identity, and starting the agent for it.
 const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
+/// A question to the backend.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 /// A poll, and the apply that follows.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(660);
 
@@ -73,7 +75,11 @@ pub fn apply(request: &ApplyRequest) -> Result<ApplyReply, AskError> {
 
 /// Asks the network process.
 pub fn agent(request: &AgentRequest) -> Result<AgentReply, AskError> {
-    let timeout = if *request == AgentRequest::Forget { FORGET_TIMEOUT } else { AGENT_TIMEOUT };
+    let timeout = match request {
+        AgentRequest::Forget => FORGET_TIMEOUT,
+        AgentRequest::EventHead => HEAD_TIMEOUT,
+        AgentRequest::Sync | AgentRequest::Unenroll => AGENT_TIMEOUT,
+    };
     ask(
         &Peer { socket: AGENT_SOCKET, unit: "hostward.socket", service: "hostward.service", timeout },
         request,

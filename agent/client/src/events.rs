@@ -56,8 +56,7 @@ impl From<FilesError> for EventsError {
 pub fn run(options: &EventsOptions) -> anyhow::Result<ExitCode> {
     let dir = Path::new(DIRECTORY);
     if options.verify {
-        let verdict = hostward_events::verify(dir).map_err(EventsError::from)?;
-        return integrity::print(&verdict, options.json);
+        return integrity::run(dir, options.json);
     }
     let filter = Filter::new(options, chrono::Utc::now())?;
     match print(dir, &filter, options) {
@@ -131,6 +130,10 @@ mod tests {
             bootid: String::new(),
             prevhash: hostward_events::GENESIS.into(),
             quota: hostward_events::Quota::Own,
+            sessionid: String::new(),
+            input: None,
+            inputid: String::new(),
+            inputfrom: String::new(),
             data: serde_json::json!({ "message": "add user a\u{1b}[2J\nlice" }),
         };
         assert_eq!(

@@ -1,10 +1,14 @@
 //! `hostward status`: what is in force, and what needs attention.
 
+mod events;
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hostward_protocol::local::{AgentStatus, EnrollmentState, HostStatus, StepCaStatus, TokenProblem};
+use hostward_protocol::local::{
+    AgentStatus, EnrollmentState, EventsStatus, HostStatus, StepCaStatus, TokenProblem,
+};
 use hostward_protocol::report::{Finding, Report, Staleness};
 use serde::Serialize;
 
@@ -83,9 +87,12 @@ impl Status {
                 || h.refused > 0
                 || !is_fresh.unwrap_or(!needs_policy)
         });
+        let events = |events: &EventsStatus| {
+            events.problem.is_some() || events.outputs.iter().any(|output| output.problem.is_some())
+        };
         let agent = self.agent.as_ref().is_some_and(|a| {
             let step_ca = a.step_ca.as_ref().is_some_and(|step_ca| step_ca.problem.is_some());
-            a.problem.is_some() || a.token.is_some() || step_ca
+            a.problem.is_some() || a.token.is_some() || step_ca || events(&a.events)
         });
         let service = self.service.as_ref().is_some_and(service::State::needs_attention);
         let enrolled = self.enrolled || !needs_policy;
@@ -114,6 +121,9 @@ impl Status {
         if let Some(agent) = &self.agent {
             text.push_str(&backend(agent, now));
             text.push_str(&agent.step_ca.as_ref().map(step_ca).unwrap_or_default());
+        }
+        if let Some(agent) = &self.agent {
+            text.push_str(&events::text(&agent.events));
         }
         if let Some(host) = &self.host {
             text.push_str(&in_force(host, now, self.overdue));
@@ -334,6 +344,7 @@ pub mod tests {
             polling: None,
             token: None,
             step_ca: None,
+            events: EventsStatus::default(),
         }
     }
 

@@ -8,6 +8,7 @@ mod duration;
 mod events;
 mod load;
 mod name;
+mod siem;
 pub mod sshd_config;
 mod step_ca;
 
@@ -16,6 +17,7 @@ pub use duration::Seconds;
 pub use events::{Events, Size};
 pub use load::{LoadError, load, parse};
 pub use name::fully_qualified;
+pub use siem::{Metrics, Otlp, OtlpUrl, Siem, Syslog, SyslogTarget, SyslogText};
 pub use step_ca::{Account, CaUrl, Fingerprint, Service as StepCaService, StepCa};
 
 use std::collections::BTreeMap;
@@ -50,6 +52,10 @@ pub struct Config {
     pub tuf: Tuf,
     /// How much of what happened is kept.
     pub events: Events,
+    /// Where events go besides the backend.
+    pub siem: Siem,
+    /// Figures for Prometheus.
+    pub metrics: Metrics,
     /// step-ca as issuer of certificates for service accounts, in place of the backend. Needs no enrollment.
     pub step_ca: Option<StepCa>,
     /// Service users.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use hostward_config::Config;
 use hostward_protocol::api::HostInfo;
 use hostward_protocol::local::{
-    AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState, TokenProblem,
+    AgentReply, AgentRequest, AgentStatus, EnrollmentOutcome, EnrollmentState, EventsStatus, TokenProblem,
 };
 use hostward_protocol::report::{Finding, Responsible};
 use tokio::signal::unix::Signal;
@@ -25,15 +25,18 @@ use crate::apply::Root;
 use crate::backend::{Api, Fault, Http};
 use crate::clock::Clock;
 use crate::control::Asked;
+use crate::delivery::{self, Delivery};
 use crate::disk;
 use crate::enrollment::{Ended, Enroller, disk_finding};
 use crate::events::Events;
 use crate::host_certificates::{self, HostCertificates};
 use crate::identity::{self, Identity, Standing};
 use crate::job::Job;
+use crate::metrics::{Counts, Metrics};
 use crate::paths::Options;
 use crate::policy::{self, Follower, Repository};
 use crate::reporting::{self, Reporting};
+use crate::siem::Siem;
 use crate::ssh_agent::{Desk, Issuer};
 use crate::status::Board;
 use crate::token::{Errand, Step};
@@ -75,11 +78,14 @@ pub struct Agent {
     follower: Option<Follower>,
     reporting: Option<Reporting>,
     certificates: Option<HostCertificates>,
+    delivery: Option<Delivery>,
     leaving: Job<Result<(), Fault>>,
     leave_asked: Vec<oneshot::Sender<AgentReply>>,
     problems: Problems,
     desk: Arc<Desk>,
     step_ca: Option<StepCa>,
+    siem: Siem,
+    metrics: Metrics,
 }
 
 /// What there is to say of the token.
@@ -110,6 +116,9 @@ impl Agent {
         let api = Api::new(Arc::new(Http::new(config.backend.clone())), clock.clone());
         let desk = Arc::new(Desk::new(options.ssh.clone(), clock.clone(), Some(events.clone())));
         let now = Instant::now();
+        let siem = Siem::start(&config, &options, &events);
+        let mut metrics = Metrics::new(&options.metrics, &options.host_status, now);
+        metrics.set_wanted(config.metrics.textfile);
         let mut agent = Agent {
             root: Root::at(&options.apply_socket),
             options,
@@ -128,11 +137,14 @@ impl Agent {
             follower: None,
             reporting: None,
             certificates: None,
+            delivery: None,
             leaving: Job::default(),
             leave_asked: Vec::new(),
             problems: Problems::default(),
             desk,
             step_ca: None,
+            siem,
+            metrics,
         };
         agent.set_up_desk();
         agent.stand(standing, now);
@@ -162,7 +174,8 @@ impl Agent {
         let report = self.reporting.as_ref().and_then(Reporting::due);
         let certificates = self.certificates.as_ref().filter(|_| self.is_described());
         let certificates = certificates.and_then(|job| job.due(Instant::now(), self.clock.now()));
-        [token, policy, report, certificates].into_iter().flatten().min()
+        let delivery = self.delivery.as_ref().and_then(Delivery::due);
+        [token, policy, report, certificates, delivery, self.metrics.due()].into_iter().flatten().min()
     }
 
     /// Whether the backend knows the host's keys and names.
@@ -201,12 +214,15 @@ impl Agent {
         if let Some(certificates) = self.certificates.as_mut().filter(|_| is_described) {
             certificates.start(now, self.clock.now());
         }
+        if let Some(delivery) = &mut self.delivery {
+            delivery.start(now);
+        }
     }
 
     fn handle(&mut self, happening: Happening, now: Instant) {
         match happening {
             // What changed is in the status by the next turn.
-            Happening::Due | Happening::StepCa => {}
+            Happening::Due | Happening::StepCa | Happening::Siem => {}
             Happening::Watchdog => crate::service::notify(sd_notify::NotifyState::Watchdog),
             Happening::HangUp => self.reload(now),
             Happening::Changed(dirs) => self.changed(&dirs, now),
@@ -229,6 +245,12 @@ impl Agent {
                 if let Some(certificates) = &mut self.certificates {
                     let news = certificates.conclude(finished, now, self.clock.now());
                     self.certificate_news(news, now);
+                }
+            }
+            Happening::Delivered(finished) => {
+                if let Some(delivery) = &mut self.delivery {
+                    let news = delivery.conclude(finished, now);
+                    self.delivery_news(news);
                 }
             }
             Happening::Left(told) => self.left(told),
@@ -368,6 +390,21 @@ impl Agent {
         }
     }
 
+    fn delivery_news(&mut self, news: delivery::News) {
+        match news {
+            delivery::News::None => {}
+            delivery::News::Contact => {
+                self.board.contact(self.clock.now(), None);
+                self.problems.events(None);
+            }
+            delivery::News::NotTaken => self.problems.events(None),
+            delivery::News::Failed(finding, delay) => {
+                let at = self.in_(delay);
+                self.problems.events(Some((finding, Some(at))));
+            }
+        }
+    }
+
     /// Files of the operator's or of root's changed.
     fn changed(&mut self, dirs: &[PathBuf], now: Instant) {
         if dirs.contains(&self.options.etc) {
@@ -379,6 +416,9 @@ impl Agent {
         let (status_dir, _) = self.options.host_status_place();
         if dirs.iter().any(|dir| dir == status_dir || *dir == self.options.ssh) {
             self.desk.look();
+        }
+        if dirs.iter().any(|dir| dir == status_dir) {
+            self.metrics.look();
         }
         if dirs.iter().any(|dir| dir == status_dir)
             && let Some(status) = policy::host_status(&self.options.host_status)
@@ -397,15 +437,36 @@ impl Agent {
                 if let Some(reporting) = &mut self.reporting {
                     reporting.hurry(now);
                 }
+                if let Some(delivery) = &mut self.delivery {
+                    delivery.hurry(now);
+                }
                 self.errand.look(now, self.token.is_running());
             }
             (AgentRequest::Sync, None) => {
                 self.errand.look(now, self.token.is_running());
                 let _ = asked.reply.send(AgentReply::Failed(not_enrolled()));
             }
+            (AgentRequest::EventHead, _) => self.ask_event_head(asked.reply),
             (AgentRequest::Unenroll, _) => self.unenroll(asked.reply),
             (AgentRequest::Forget, _) => self.forget_silently(asked.reply),
         }
+    }
+
+    /// Asks the backend beside everything else, for somebody who wants to know what it says now.
+    fn ask_event_head(&self, reply: oneshot::Sender<AgentReply>) {
+        let Standing::Host(identity) = &self.standing else {
+            let _ = reply.send(AgentReply::Failed(not_enrolled()));
+            return;
+        };
+        let (api, identity) = (self.api.clone(), identity.clone());
+        tokio::spawn(async move {
+            let said = api.event_head(&identity).await;
+            let subject = format!("backend `{}`", identity.enrollment.url);
+            let _ = reply.send(match said {
+                Ok(said) => AgentReply::EventHead { head: said.acknowledged },
+                Err(fault) => AgentReply::Failed(fault.finding(&subject)),
+            });
+        });
     }
 
     /// Whoever writes the configuration and then a token expects the token to be tried with it.
@@ -428,6 +489,10 @@ impl Agent {
         let http = Arc::new(Http::new(config.backend.clone()));
         self.api = Api::new(http, self.clock.clone());
         self.events.set_limits(&config.events);
+        if config.siem != self.config.siem {
+            self.siem = Siem::start(&config, &self.options, &self.events);
+        }
+        self.metrics.set_wanted(config.metrics.textfile);
         self.config = config;
         self.set_up_desk();
         if !self.leaving.is_running() {
@@ -443,12 +508,17 @@ impl Agent {
         self.follower = None;
         self.reporting = None;
         self.certificates = None;
+        self.delivery = None;
+        self.problems.events(None);
         self.problems.policy(None);
         self.problems.report(None);
         self.desk.set_issuer(None);
         self.problems.certificates(None);
         let identity = match &self.standing {
-            Standing::Nobody => return,
+            Standing::Nobody => {
+                self.events.set_taken(false);
+                return;
+            }
             Standing::Damaged(reason) => {
                 log::error!("{}; {}", reason.message, reason.mend);
                 return;
@@ -473,6 +543,13 @@ impl Agent {
             identity.clone(),
             self.api.clone(),
             host.clone(),
+            now,
+        ));
+        self.delivery = Some(Delivery::new(
+            self.options.clone(),
+            identity.clone(),
+            self.api.clone(),
+            self.events.clone(),
             now,
         ));
         self.reporting = Some(Reporting::new(
@@ -520,6 +597,7 @@ impl Agent {
         let (problem, next_attempt) = self.problems.first(beside.map(|problem| &problem.finding));
         let polling = self.follower.as_ref().map(|f| f.describe(now));
         let step_ca = self.step_ca.as_ref().map(StepCa::status);
+        let events = self.events_status();
         self.board.update(self.clock.now(), |status| {
             status.enrollment = enrollment;
             status.problem = problem;
@@ -527,7 +605,21 @@ impl Agent {
             status.polling = polling;
             status.token = token;
             status.step_ca = step_ca;
+            status.events = events;
         });
+        let (issued, refused) = self.events.certificates();
+        let recorded = self.events.progress().borrow().written;
+        self.metrics.publish(&self.board.current(), Counts { recorded, issued, refused }, now);
+    }
+
+    fn events_status(&self) -> EventsStatus {
+        let mut events = self.delivery.as_ref().map(Delivery::describe).unwrap_or_default();
+        events.outputs = self.siem.describe();
+        events.lost = self.events.progress().borrow().lost;
+        if let Some((finding, at)) = self.problems.of_events() {
+            (events.problem, events.next_attempt) = (Some(finding), at);
+        }
+        events
     }
 
     /// A token that is not tried again by itself.
@@ -556,7 +648,7 @@ fn not_enrolled() -> Finding {
     Finding {
         code: "not-enrolled".into(),
         subject: "this host".into(),
-        message: "this host is not enrolled, so there is no policy to fetch".into(),
+        message: "this host is not enrolled, and no backend knows of it".into(),
         responsible: Responsible::Operator,
         mend: "put a token into /etc/hostward/enrollment.token; `hostward status` shows what came of it"
             .into(),

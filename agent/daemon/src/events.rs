@@ -2,22 +2,25 @@
 //!
 //! Nothing here waits for a disk, and nothing fails: what cannot be recorded is counted, and the log says so.
 
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{TimeDelta, Utc};
 use hostward_config::Config;
-use hostward_events::{Certificate, Event, Issued, Known, Limits, Origin, Recorder};
+use hostward_events::{Certificate, Event, Head, Issued, Known, Limits, Origin, Progress, Recorder};
 use hostward_protocol::local::AgentReply;
 use hostward_protocol::report::{Finding, Report};
+use tokio::sync::watch;
 
 use crate::disk::{self, Durability};
 use crate::host_info;
 use crate::identity::{Enrollment, Standing};
 use crate::paths::Options;
-use crate::random;
+use crate::{random, sources};
 
 /// How long the end of the agent may wait for the disk.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -30,6 +33,9 @@ pub struct Events {
     origin: Mutex<Arc<Origin>>,
     known: Mutex<Known>,
     known_path: PathBuf,
+    progress: watch::Receiver<Progress>,
+    certificates: [AtomicU64; 2],
+    sources: Mutex<Option<UnixStream>>,
 }
 
 impl Events {
@@ -44,6 +50,10 @@ impl Events {
         let recorder =
             Recorder::start(options.events.clone(), limits(&config.events), random::hex_id(), origin.clone())
                 .context("cannot start the thread that records events")?;
+        let (sender, progress) = watch::channel(Progress::default());
+        recorder.on_progress(move |progress| {
+            sender.send_replace(progress);
+        });
         let known_path = options.known();
         let known = disk::read_json::<Known>(&known_path).unwrap_or_else(|error| {
             // What still is so is said once more, that is all.
@@ -55,16 +65,41 @@ impl Events {
             origin: Mutex::new(origin),
             known: Mutex::new(known.unwrap_or_default()),
             known_path,
+            progress,
+            certificates: [const { AtomicU64::new(0) }; 2],
+            sources: Mutex::new(None),
         })
+    }
+
+    /// How far the log has come; changes when something was written.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// The backend has everything up to `head`. Answers with whether the log will know.
+    pub fn acknowledge(&self, head: Head) -> bool {
+        self.recorder.acknowledge(head)
+    }
+
+    /// Whether a backend takes events. Answers in the same way.
+    pub fn set_taken(&self, is_taken: bool) -> bool {
+        self.recorder.set_taken(is_taken)
     }
 
     /// A service account was issued a certificate, or was refused one.
     pub fn certificate(&self, asked: &Certificate, outcome: Result<&Issued, &Finding>) {
         let now = Utc::now();
+        self.certificates[usize::from(outcome.is_err())].fetch_add(1, Ordering::Relaxed);
         self.record(match outcome {
             Ok(issued) => Event::certificate_issued(now, asked, issued),
             Err(reason) => Event::certificate_refused(now, asked, reason),
         });
+    }
+
+    /// How many certificates service accounts were issued, and were refused.
+    pub fn certificates(&self) -> (u64, u64) {
+        let [issued, refused] = &self.certificates;
+        (issued.load(Ordering::Relaxed), refused.load(Ordering::Relaxed))
     }
 
     /// The agent runs.
@@ -102,6 +137,7 @@ impl Events {
             self.record(Event::unenrolled(Utc::now(), &as_recorded(&identity.enrollment), untold));
         }
         self.set_host_id(None);
+        self.set_taken(false);
         self.keep(Known::default());
     }
 
@@ -118,6 +154,9 @@ impl Events {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (events, after) = hostward_events::of_report(report, &known);
         events.into_iter().for_each(|event| self.record(event));
+        if let Some(waker) = self.sources.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            sources::wake(waker);
+        }
         if after != known {
             self.keep(after);
         }
@@ -126,6 +165,22 @@ impl Events {
     /// How much is kept from now on.
     pub fn set_limits(&self, config: &hostward_config::Events) {
         self.recorder.set_limits(limits(config));
+    }
+
+    /// Whom to wake when root ended sessions.
+    pub fn wake_sources_by(&self, waker: UnixStream) {
+        *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker);
+    }
+
+    /// Records what a source says, and waits as long as the disk does not keep up. Whether more can be recorded.
+    pub fn record_waiting(&self, event: Event) -> bool {
+        let origin = self.origin.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.recorder.record_waiting(&origin, event)
+    }
+
+    /// Waits until what was recorded is on the disk; the number of the log's last event, where that is known.
+    pub fn flush(&self) -> Option<u64> {
+        self.recorder.flush()
     }
 
     fn keep(&self, known: Known) {

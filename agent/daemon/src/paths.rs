@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use hostward_protocol::grants::GRANTS_FILE;
 use hostward_protocol::local::APPLY_SOCKET;
 
 /// Command line of the agent. On an installed host it is told which boot this is, and nothing else.
@@ -40,6 +42,29 @@ pub struct Options {
     /// For tests: where events go.
     #[arg(long, hide = true, default_value = hostward_events::DIRECTORY)]
     pub events: PathBuf,
+    /// For tests: where figures for Prometheus go.
+    #[arg(long, hide = true, default_value = "/run/hostward/metrics/hostward.prom")]
+    pub metrics: PathBuf,
+    /// For tests: the journal's socket.
+    #[arg(long, hide = true, default_value = "/run/systemd/journal/socket")]
+    pub journal_socket: PathBuf,
+    /// For tests: the PAM module's records.
+    #[arg(long, hide = true, default_value = hostward_records::DIRECTORY)]
+    pub records: PathBuf,
+    /// For tests: the records for which the disk has no room.
+    #[arg(long, hide = true, default_value = hostward_records::SPILL_DIRECTORY)]
+    pub spill: PathBuf,
+    /// For tests: what root says of grants.
+    #[arg(long, hide = true, default_value = GRANTS_FILE)]
+    pub grants: PathBuf,
+    /// For tests: what reads the journal; empty for nothing.
+    #[arg(
+        long,
+        hide = true,
+        default_value = "/usr/bin/journalctl",
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
+    pub journalctl: PathBuf,
     /// Which boot this is, as `%b` of systemd.unit(5) has it: the service does not see /proc/sys.
     #[arg(long, hide = true, default_value = "")]
     pub boot_id: String,
@@ -82,6 +107,31 @@ impl Options {
     /// What root's reports said so far, of which there are events.
     pub fn known(&self) -> PathBuf {
         self.state.join("known.json")
+    }
+
+    /// How far a place that events go to has come.
+    pub fn siem_position(&self, name: &str) -> PathBuf {
+        self.state.join(format!("siem-{name}.json"))
+    }
+
+    /// Which events are for which backend.
+    pub fn delivery(&self) -> PathBuf {
+        self.state.join("delivery.json")
+    }
+
+    /// How far PAM's records and the journal were read.
+    pub fn sources(&self) -> PathBuf {
+        self.state.join("sources.json")
+    }
+
+    /// What root said of grants when that was recorded last.
+    pub fn told_grants(&self) -> PathBuf {
+        self.state.join("grants.json")
+    }
+
+    /// Which boot this is: 32 hexadecimal digits.
+    pub fn boot(&self) -> String {
+        self.boot_id.replace('-', "")
     }
 
     /// For which keys and names the certificates in the inbox are.

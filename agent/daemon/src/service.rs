@@ -3,6 +3,7 @@
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use sd_notify::NotifyState;
@@ -16,9 +17,12 @@ use crate::events::Events;
 use crate::machine::machine;
 use crate::paths::Options;
 use crate::sockets::{self, Inherited};
+use crate::sources::Sources;
 use crate::ssh_agent;
 use crate::watch::{Place, Watch};
 
+/// How long the end of the agent may wait for what reads PAM's records and the journal.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Where machine-id(5) is.
 const MACHINE_ID: &str = "/etc/machine-id";
 
@@ -43,6 +47,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
     // Nothing was asked of the network yet: a backend that does not answer must not hold up a boot.
     notify(NotifyState::Ready);
+    let sources = Sources::start(&options, &events)?;
     tokio::select! {
         () = agent.run(signals) => {}
         _ = terminate.recv() => {}
@@ -50,6 +55,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     // Whatever was under way is dropped: every file is replaced in one step, every request may be repeated.
     notify(NotifyState::Stopping);
+    sources.stop(PATIENCE);
     events.stopped();
     Ok(())
 }

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hostward_protocol::local::{AgentStatus, EnrollmentState};
+use hostward_protocol::local::{AgentStatus, EnrollmentState, EventsStatus, OutputStatus};
 
 use crate::disk::{self, Durability};
 
 /// How old the time of the last contact may be in the file: a burst of exchanges is written once.
 const CONTACT_AGE: TimeDelta = TimeDelta::seconds(2);
+/// How old the numbers of events may be in the file while they change.
+const COUNTS_AGE: TimeDelta = TimeDelta::seconds(10);
 
 /// The status, kept in its file.
 #[derive(Debug)]
@@ -40,6 +42,7 @@ impl Board {
             polling: None,
             token: None,
             step_ca: None,
+            events: EventsStatus::default(),
         };
         let state = State { current, written: None, line: String::new() };
         let board = Board { path, state: Mutex::new(state) };
@@ -78,6 +81,11 @@ impl Board {
         });
     }
 
+    /// What is known now.
+    pub fn current(&self) -> AgentStatus {
+        self.lock().current.clone()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         match self.state.lock() {
             Ok(state) => state,
@@ -95,8 +103,30 @@ impl State {
             (Some(before), Some(now)) => now - before >= CONTACT_AGE,
             (before, now) => before != now,
         };
-        let same = AgentStatus { at: written.at, last_contact: written.last_contact, ..self.current.clone() };
+        let same = AgentStatus {
+            at: written.at,
+            last_contact: written.last_contact,
+            events: if self.counts_are_news(written) {
+                self.current.events.clone()
+            } else {
+                written.events.clone()
+            },
+            ..self.current.clone()
+        };
         contact_is_old || same != *written
+    }
+
+    /// Events are counted for people: what counts is whether some wait, whether anything is wrong, and now and then how many.
+    fn counts_are_news(&self, written: &AgentStatus) -> bool {
+        let (now, before) = (&self.current.events, &written.events);
+        let plain = |events: &EventsStatus| EventsStatus {
+            waiting: events.waiting.min(1),
+            acknowledged: None,
+            outputs: events.outputs.iter().map(|output| OutputStatus { sent: 0, ..output.clone() }).collect(),
+            ..events.clone()
+        };
+        let is_old = Utc::now() - written.at >= COUNTS_AGE;
+        plain(now) != plain(before) || (is_old && now != before)
     }
 }
 

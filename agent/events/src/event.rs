@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use crate::input::Input;
 use crate::kind::{Kind, Quota};
 use crate::ocsf::{self, Severity, Status};
 
@@ -14,6 +15,20 @@ pub struct Event {
     subject: String,
     data: Map<String, Value>,
     unmapped: Map<String, Value>,
+    context: Context,
+}
+
+/// What of the envelope is not the same for every event of a process.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Context {
+    /// Another boot than the one in which it is recorded.
+    pub boot_id: Option<String>,
+    /// The login that it belongs to.
+    pub session: Option<String>,
+    /// What it was made of.
+    pub input: Option<Input>,
+    /// Another room than that of its type.
+    pub quota: Option<Quota>,
 }
 
 impl Event {
@@ -31,7 +46,38 @@ impl Event {
             subject: ocsf::text(subject),
             data: ocsf::object(mapping.class, mapping.activity, severity, message),
             unmapped: Map::new(),
+            context: Context::default(),
         }
+    }
+
+    /// What it was made of, so that it is not made twice.
+    #[must_use]
+    pub fn made_of(mut self, input: Input) -> Self {
+        self.context.input = Some(input);
+        self
+    }
+
+    /// The boot that it happened in, where that is another than the one in which it is recorded.
+    #[must_use]
+    pub fn in_boot(mut self, boot_id: &str) -> Self {
+        self.context.boot_id = Some(boot_id.replace('-', ""));
+        self
+    }
+
+    /// The login that it belongs to.
+    pub(crate) fn of_session(mut self, session: &str) -> Self {
+        self.context.session = Some(session.to_owned());
+        self
+    }
+
+    /// Takes another room than events of its type do.
+    pub(crate) fn counted_as(mut self, quota: Quota) -> Self {
+        self.context.quota = Some(quota);
+        self
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
     }
 
     /// A member of the OCSF class.
@@ -74,7 +120,7 @@ impl Event {
 
     /// Whose room it takes.
     pub fn quota(&self) -> Quota {
-        self.kind.mapping().quota
+        self.context.quota.unwrap_or_else(|| self.kind.mapping().quota)
     }
 
     /// The OCSF object, without what the log adds.

@@ -9,8 +9,8 @@ use std::io::{self, BufRead, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+pub use hostward_protocol::events::Head;
 use rustix::fs::{Mode, OFlags};
-use serde::{Deserialize, Serialize};
 
 use crate::line::MAX_LINE;
 
@@ -50,15 +50,6 @@ impl FilesError {
     pub fn is_denied(&self) -> bool {
         matches!(self, FilesError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
-}
-
-/// The last event that somebody has: `acknowledged.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
-    /// Its number.
-    pub sequence: u64,
-    /// SHA-256 of its line without the newline, hex.
-    pub hash: String,
 }
 
 /// A file of the log, opened.
@@ -148,7 +139,7 @@ fn regular(path: &Path) -> Result<Option<File>, FilesError> {
 }
 
 /// The last event that the backend has, where it has any. A file that is damaged says nothing.
-pub(crate) fn acknowledged(dir: &Path) -> Result<Option<Head>, FilesError> {
+pub fn acknowledged(dir: &Path) -> Result<Option<Head>, FilesError> {
     let path = dir.join(ACKNOWLEDGED);
     let Some(file) = regular(&path)? else {
         return Ok(None);
@@ -157,7 +148,8 @@ pub(crate) fn acknowledged(dir: &Path) -> Result<Option<Head>, FilesError> {
     file.take(MAX_ACKNOWLEDGED)
         .read_to_end(&mut bytes)
         .map_err(|source| FilesError::Read { path: path.clone(), source })?;
-    Ok(serde_json::from_slice(&bytes).ok())
+    // Number 0 is what is written of a backend that has lost everything.
+    Ok(serde_json::from_slice(&bytes).ok().filter(|head: &Head| head.sequence > 0))
 }
 
 /// A line of a file.

@@ -9,8 +9,11 @@
 
 mod about;
 mod certificate;
+mod denial;
 mod event;
 mod files;
+mod grant;
+mod input;
 mod kind;
 mod lifecycle;
 mod line;
@@ -21,21 +24,28 @@ mod origin;
 mod reader;
 mod recorder;
 mod report;
+mod session;
+mod sudo;
 mod verify;
 
 pub use certificate::{Caller, Certificate, Issued};
+pub use denial::{Denial, DenialReason};
 pub use event::Event;
-pub use files::{FilesError, Head};
+pub use files::{FilesError, Head, acknowledged};
+pub use grant::Grant;
+pub use input::{Input, Source};
 pub use kind::{Kind, Mapping, Quota};
 pub use lifecycle::Enrollment;
 pub use line::{GENESIS, Record, digest};
 pub use log::{Limits, Log, LogError, Opened};
-pub use loss::{Cause, Losses};
-pub use origin::Origin;
+pub use loss::{Cause, Losses, Missing};
+pub use origin::{Origin, host_source};
 pub use reader::{Batch, Reader};
-pub use recorder::{Recorder, Store};
+pub use recorder::{Progress, Recorder, Store};
 pub use report::{Known, of_report};
-pub use verify::{Difference, Verdict, What, verify};
+pub use session::{Account, Authentication, Closed, Process, Remote, Session};
+pub use sudo::{Sudo, SudoOutcome};
+pub use verify::{Difference, Verdict, What, verify, verify_against};
 
 /// Where the log is.
 pub const DIRECTORY: &str = "/var/log/hostward";

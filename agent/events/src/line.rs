@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::event::Event;
+use crate::event::{Context, Event};
+use crate::input::{Input, Source};
 use crate::kind::Quota;
 use crate::ocsf;
 use crate::origin::Origin;
@@ -47,6 +48,18 @@ pub struct Record {
     pub prevhash: String,
     /// Whose room it takes.
     pub quota: Quota,
+    /// The login that it belongs to, where it belongs to one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sessionid: String,
+    /// Where what it was made of stood, where it was made of something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Source>,
+    /// [`Input::id`]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub inputid: String,
+    /// [`Input::from`]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub inputfrom: String,
     /// An object of an OCSF class.
     pub data: Value,
 }
@@ -79,6 +92,11 @@ pub(crate) fn line(event: &Event, origin: &Origin, place: &Place, run: &str) -> 
     let id = format!("{run}-{}", place.sequence);
     let mut data = event.data();
     complete(&mut data, event, origin, place.sequence, &id);
+    let Context { boot_id, session, input, .. } = event.context().clone();
+    let (input, inputid, inputfrom) = match input {
+        Some(Input { source, id, from }) => (Some(source), id, from.unwrap_or_default()),
+        None => (None, String::new(), String::new()),
+    };
     let record = Record {
         specversion: "1.0".into(),
         id,
@@ -88,9 +106,13 @@ pub(crate) fn line(event: &Event, origin: &Origin, place: &Place, run: &str) -> 
         subject: event.subject().into(),
         datacontenttype: "application/json".into(),
         sequence: place.sequence,
-        bootid: origin.boot_id.clone(),
+        bootid: boot_id.unwrap_or_else(|| origin.boot_id.clone()),
         prevhash: place.previous.clone(),
         quota: event.quota(),
+        sessionid: session.unwrap_or_default(),
+        input,
+        inputid,
+        inputfrom,
         data: Value::Object(data),
     };
     // Strings and numbers only: it cannot fail.

@@ -84,6 +84,8 @@ pub struct Log {
     room: Room,
     losses: Losses,
     told_at: Option<DateTime<Utc>>,
+    /// How many losses events tell of.
+    told: u64,
     /// What a failed write left cannot be taken back: the log is to be opened anew.
     is_broken: bool,
     _lock: OwnedFd,
@@ -136,6 +138,7 @@ impl Log {
             room: Room::new(limits, full, current, acknowledged),
             losses: Losses::default(),
             told_at: None,
+            told: 0,
             is_broken: false,
             _lock: lock,
         };
@@ -171,7 +174,12 @@ impl Log {
         &self.losses
     }
 
-    /// The same, for whoever opens it anew.
+    /// How many events were lost since it was opened, told or not.
+    pub fn lost(&self) -> u64 {
+        self.told + self.losses.total()
+    }
+
+    /// What is lost and not told yet, for whoever opens it anew.
     pub fn into_losses(self) -> Losses {
         self.losses
     }
@@ -207,7 +215,13 @@ impl Log {
         };
         write().map_err(|source| LogError::Write { path: path.clone(), source })?;
         self.room.acknowledged = Some(head);
+        self.room.is_taken = true;
         Ok(())
+    }
+
+    /// Whether somebody takes events: what they do not have is kept for them then, however old it is.
+    pub fn set_taken(&mut self, is_taken: bool) {
+        self.room.is_taken = is_taken;
     }
 
     fn write(
@@ -304,6 +318,7 @@ impl Log {
         }
         if !batch.told.is_empty() {
             self.told_at = Some(now);
+            self.told += batch.told.iter().map(|loss| loss.count).sum::<u64>();
         }
         self.room.wrote(batch.first, batch.place.sequence - 1, batch.used, now);
         self.place = batch.place;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::event::Event;
+use crate::input::Source;
 use crate::kind::{Kind, Quota};
 use crate::ocsf::{Severity, Status};
 
@@ -33,6 +34,71 @@ impl Cause {
             Cause::Disk => "the log could not be written",
             Cause::Queue => "the disk was too slow",
         }
+    }
+}
+
+/// Why something that happened did not come to be an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The PAM module could write it nowhere.
+    NotWritten,
+    /// Lines of its records are damaged: by a crash, mostly.
+    Damaged,
+    /// journald dropped messages of this unit because it sent too many.
+    Suppressed(String),
+    /// What was read of the journal last is gone from it, so that what came behind may be as well.
+    Gap,
+    /// Entries of the journal say that they are sudo's or su's, and nothing confirms it.
+    Unsure,
+}
+
+impl Missing {
+    fn code(&self) -> &'static str {
+        match self {
+            Missing::NotWritten => "record-not-written",
+            Missing::Damaged => "record-damaged",
+            Missing::Suppressed(_) => "journal-suppressed",
+            Missing::Gap => "journal-gap",
+            Missing::Unsure => "journal-unsure",
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Missing::NotWritten => {
+                "the PAM module could write them neither to /var/lib/hostward/records nor to /run/hostward/records; is the disk full?".into()
+            }
+            Missing::Damaged => "lines of the PAM module's records are damaged, as a crash leaves them".into(),
+            Missing::Suppressed(unit) => {
+                format!("journald dropped messages of `{unit}`, which sent too many: see RateLimitBurst= in journald.conf(5)")
+            }
+            Missing::Gap => {
+                "what was read of the journal last is gone from it: it was emptied or is too small, see SystemMaxUse= in journald.conf(5)".into()
+            }
+            Missing::Unsure => {
+                "entries of the journal say that they are sudo's or su's, and nothing confirms it: somebody forges them, or pam_hostward is not in /etc/pam.d/sudo".into()
+            }
+        }
+    }
+}
+
+impl Event {
+    /// Something that happened is no event. `count` is how often, where that is known.
+    pub fn input_lost(at: DateTime<Utc>, source: Source, count: Option<u64>, cause: &Missing) -> Self {
+        let many = count.map_or_else(|| "an unknown number of".to_owned(), |count| count.to_string());
+        let from = match source {
+            Source::Records => "PAM's records",
+            Source::Journal => "the journal",
+            Source::Grants => "grants",
+        };
+        let message = format!("{many} events of {from} are missing: {}", cause.text());
+        let severity = if *cause == Missing::Unsure { Severity::Medium } else { Severity::High };
+        Event::new(Kind::EventsLost, at, severity, from, &message)
+            .with("log_type_id", 2)
+            .with("log_type", "Application")
+            .with("log_name", "hostward")
+            .outcome(Status::Failure, Some((cause.code(), &cause.text())))
+            .unmapped("lost", json!({ "source": source, "count": count, "cause": cause.code() }))
     }
 }
 
@@ -87,6 +153,11 @@ impl Losses {
     /// How many were lost of a kind of event.
     pub fn of(&self, quota: Quota) -> u64 {
         self.0.iter().filter(|loss| loss.quota == quota).map(|loss| loss.count).sum()
+    }
+
+    /// How many were lost.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|loss| loss.count).sum()
     }
 
     /// Takes those that `told` says may be told now.

@@ -19,7 +19,7 @@ impl Origin {
     /// CloudEvents `source`: `urn:hostward:host:ID`, before enrollment `urn:hostward:local:HOSTNAME`.
     pub fn source(&self) -> String {
         match &self.host_id {
-            Some(id) => format!("urn:hostward:host:{}", escaped(id)),
+            Some(id) => host_source(id),
             None => format!("urn:hostward:local:{}", escaped(&self.hostname)),
         }
     }
@@ -39,6 +39,11 @@ impl Origin {
             None => json!({ "hostname": self.hostname }),
         }
     }
+}
+
+/// CloudEvents `source` of what an enrolled host records.
+pub fn host_source(host_id: &str) -> String {
+    format!("urn:hostward:host:{}", escaped(host_id))
 }
 
 /// Percent-encoded but for the unreserved characters of RFC 3986.

@@ -27,6 +27,8 @@ struct Cursor {
 pub struct Batch {
     /// Their lines, without newlines.
     pub lines: Vec<Vec<u8>>,
+    /// The number of each.
+    pub numbers: Vec<u64>,
     /// The last of them, for whoever acknowledges.
     pub head: Option<Head>,
     /// What to read from next.
@@ -44,6 +46,11 @@ impl Reader {
     /// Events from the one numbered `sequence` on, at most `max_bytes` of them, but one at least where there is one.
     /// Where `sequence` is gone, from the oldest on. A line that is still being written is not among them.
     pub fn read_from(&mut self, sequence: u64, max_bytes: usize) -> Result<Batch, FilesError> {
+        self.read(sequence, max_bytes, usize::MAX)
+    }
+
+    /// The same, and no more than `most` events.
+    pub fn read(&mut self, sequence: u64, max_bytes: usize, most: usize) -> Result<Batch, FilesError> {
         let files = files::open_all(&self.dir)?;
         let (start, offset) = self.start(&files, sequence)?;
         let mut batch = Batch { next: sequence, ..Batch::default() };
@@ -55,13 +62,15 @@ impl Reader {
             let offset = if number == start { offset } else { 0 };
             self.read_file(file, offset, sequence, |line, found| {
                 bytes += line.len() + 1;
-                is_full = bytes > max_bytes && !batch.lines.is_empty();
+                let has_some = !batch.lines.is_empty();
+                is_full = has_some && (bytes > max_bytes || batch.lines.len() >= most);
                 if is_full {
                     return false;
                 }
                 match found {
                     Some(found) => {
                         batch.lines.push(line.to_vec());
+                        batch.numbers.push(found);
                         batch.next = batch.next.max(found + 1);
                     }
                     None => batch.damaged += 1,

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use hostward_protocol::causes::chain;
 
 use crate::event::Event;
+use crate::files::Head;
 use crate::kind::Quota;
 use crate::log::{Limits, Log, LogError, Opened};
 use crate::loss::{Cause, Losses};
@@ -35,21 +36,45 @@ pub trait Store: Send {
     fn has_losses(&self) -> bool;
     /// The limits from now on.
     fn set_limits(&mut self, limits: Limits);
+    /// The number of the last event that is written; `None` before the first, and while that is not known.
+    fn head(&self) -> Option<u64>;
     /// Says what was not told yet, before the end.
     fn finish(&mut self, now: DateTime<Utc>);
+    /// Somebody has everything up to `head`.
+    fn acknowledge(&mut self, _head: Head) {}
+    /// Whether somebody takes events.
+    fn set_taken(&mut self, _is_taken: bool) {}
+    /// How far it has come.
+    fn progress(&self) -> Progress {
+        Progress::default()
+    }
 }
 
+/// How far the log has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The number of the newest event that can be read.
+    pub written: u64,
+    /// How many events were lost since the start.
+    pub lost: u64,
+}
+
+type Listener = Box<dyn Fn(Progress) + Send + Sync>;
+
 /// Takes events from everywhere in a process and has them written in order.
-#[derive(Debug)]
 pub struct Recorder {
     sender: Mutex<Option<SyncSender<Message>>>,
     overflow: Arc<[AtomicU64; 3]>,
+    listener: Arc<OnceLock<Listener>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 enum Message {
     Event(Arc<Origin>, Box<Event>),
     Limits(Limits),
+    Acknowledged(Head),
+    Taken(bool),
+    Flush(SyncSender<Option<u64>>),
 }
 
 impl Recorder {
@@ -62,6 +87,8 @@ impl Recorder {
             origin,
             log: None,
             waiting: Losses::default(),
+            lost: 0,
+            is_taken: None,
             tried: None,
             said: None,
         })
@@ -71,12 +98,25 @@ impl Recorder {
     pub fn with_store(store: impl Store + 'static) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
         let overflow = Arc::new([const { AtomicU64::new(0) }; 3]);
-        let writer = Writer { receiver, overflow: overflow.clone() };
+        let listener = Arc::new(OnceLock::new());
+        let writer = Writer { receiver, overflow: overflow.clone(), listener: listener.clone() };
         let thread = std::thread::Builder::new()
             .name("events".into())
             .stack_size(STACK)
             .spawn(|| writer.run(store))?;
-        Ok(Recorder { sender: Mutex::new(Some(sender)), overflow, thread: Mutex::new(Some(thread)) })
+        let thread = Mutex::new(Some(thread));
+        Ok(Recorder { sender: Mutex::new(Some(sender)), overflow, listener, thread })
+    }
+
+    /// Calls `listener` on the thread that writes, each time that something is written. The first one counts.
+    pub fn on_progress(&self, listener: impl Fn(Progress) + Send + Sync + 'static) {
+        let _ = self.listener.set(Box::new(listener));
+    }
+
+    /// Somebody has everything up to `head`. Answers with whether that will be written down; else it is to be said
+    /// again another time.
+    pub fn acknowledge(&self, head: Head) -> bool {
+        self.send(Message::Acknowledged(head))
     }
 
     /// Records an event. It is on the disk soon after; where the disk does not keep up it is counted instead.
@@ -87,11 +127,36 @@ impl Recorder {
         }
     }
 
+    /// Records an event, and waits as long as the disk does not keep up: for whoever can let their own source wait.
+    /// Answers with whether it was taken; not, once recording is over.
+    #[must_use]
+    pub fn record_waiting(&self, origin: &Arc<Origin>, event: Event) -> bool {
+        self.send_waiting(Message::Event(origin.clone(), Box::new(event)))
+    }
+
+    /// Waits until whatever was recorded before is on the disk, or counted as lost. Answers with the number of the last
+    /// event of the log, where that is known.
+    pub fn flush(&self) -> Option<u64> {
+        let (sender, receiver) = sync_channel(1);
+        if self.send_waiting(Message::Flush(sender)) { receiver.recv().ok().flatten() } else { None }
+    }
+
+    fn send_waiting(&self, message: Message) -> bool {
+        // Not while the lock is held, which others take to record without waiting.
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        sender.is_some_and(|sender| sender.send(message).is_ok())
+    }
+
     /// The limits from now on.
     pub fn set_limits(&self, limits: Limits) {
         if !self.send(Message::Limits(limits)) {
             ::log::warn!("the disk is too slow for events; the limits of [events] stay as they were");
         }
+    }
+
+    /// Whether somebody takes events. Answers as [`Recorder::acknowledge`] does.
+    pub fn set_taken(&self, is_taken: bool) -> bool {
+        self.send(Message::Taken(is_taken))
     }
 
     fn send(&self, message: Message) -> bool {
@@ -120,26 +185,28 @@ impl Recorder {
 struct Writer {
     receiver: Receiver<Message>,
     overflow: Arc<[AtomicU64; 3]>,
+    listener: Arc<OnceLock<Listener>>,
 }
 
 impl Writer {
     fn run(self, mut store: impl Store) {
         let mut is_over = false;
+        let mut told = Progress::default();
         while !is_over {
-            let mut events = Vec::new();
+            let (mut events, mut flushed) = (Vec::new(), Vec::new());
             let first = if store.has_losses() {
                 self.receiver.recv_timeout(TELL)
             } else {
                 self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
             match first {
-                Ok(message) => take(message, &mut events, &mut store),
+                Ok(message) => take(message, &mut events, &mut flushed, &mut store),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => is_over = true,
             }
             while events.len() < BATCH {
                 match self.receiver.try_recv() {
-                    Ok(message) => take(message, &mut events, &mut store),
+                    Ok(message) => take(message, &mut events, &mut flushed, &mut store),
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
                 }
             }
@@ -147,6 +214,14 @@ impl Writer {
             let losses = self.overflown(now);
             if !events.is_empty() || !losses.is_empty() || store.has_losses() {
                 store.append(&events, losses, now);
+            }
+            let progress = store.progress();
+            if let Some(listener) = self.listener.get().filter(|_| progress != told) {
+                listener(progress);
+                told = progress;
+            }
+            for waiting in flushed {
+                let _nobody_waits_any_more = waiting.send(store.head());
             }
         }
         store.finish(Utc::now());
@@ -162,10 +237,18 @@ impl Writer {
     }
 }
 
-fn take(message: Message, events: &mut Vec<(Arc<Origin>, Event)>, store: &mut impl Store) {
+fn take(
+    message: Message,
+    events: &mut Vec<(Arc<Origin>, Event)>,
+    flushed: &mut Vec<SyncSender<Option<u64>>>,
+    store: &mut impl Store,
+) {
     match message {
         Message::Event(origin, event) => events.push((origin, *event)),
         Message::Limits(limits) => store.set_limits(limits),
+        Message::Acknowledged(head) => store.acknowledge(head),
+        Message::Taken(is_taken) => store.set_taken(is_taken),
+        Message::Flush(sender) => flushed.push(sender),
     }
 }
 
@@ -178,6 +261,10 @@ struct Disk {
     log: Option<Log>,
     /// Losses while there is no log.
     waiting: Losses,
+    /// How many events were lost with logs before this one.
+    lost: u64,
+    /// Whether somebody takes events, where that was said.
+    is_taken: Option<bool>,
     tried: Option<Instant>,
     /// The last error, which is said once.
     said: Option<String>,
@@ -186,6 +273,7 @@ struct Disk {
 impl Disk {
     fn opened(&mut self, now: DateTime<Utc>) -> Result<&mut Log, LogError> {
         if let Some(broken) = self.log.take_if(|log| log.is_broken()) {
+            self.lost += broken.lost() - broken.losses().total();
             self.waiting.extend(broken.into_losses());
         }
         let log = match self.log.take() {
@@ -194,6 +282,9 @@ impl Disk {
                 let origin = self.origin.clone();
                 let Opened { mut log, repaired } =
                     Log::open(&self.dir, self.limits.clone(), &self.run, origin, now)?;
+                if let Some(is_taken) = self.is_taken {
+                    log.set_taken(is_taken);
+                }
                 if let Some(repaired) = repaired {
                     ::log::warn!("the end of the event log was damaged by a crash, and set aside");
                     log.append(&[(self.origin.clone(), repaired)], now)?;
@@ -255,6 +346,32 @@ impl Store for Disk {
             log.set_limits(limits.clone());
         }
         self.limits = limits;
+    }
+
+    fn acknowledge(&mut self, head: Head) {
+        match self.opened(Utc::now()).and_then(|log| log.acknowledge(head)) {
+            Ok(()) => {}
+            // The backend has it all the same, and says so again.
+            Err(error) => ::log::warn!("{}", chain(&error)),
+        }
+    }
+
+    fn set_taken(&mut self, is_taken: bool) {
+        self.is_taken = Some(is_taken);
+        if let Some(log) = &mut self.log {
+            log.set_taken(is_taken);
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let log = self.log.as_ref();
+        let written = log.and_then(Log::head).map_or(0, |head| head.sequence);
+        let lost = self.lost + self.waiting.total() + log.map_or(0, Log::lost);
+        Progress { written, lost }
+    }
+
+    fn head(&self) -> Option<u64> {
+        self.log.as_ref().and_then(Log::head).map(|head| head.sequence)
     }
 
     fn finish(&mut self, now: DateTime<Utc>) {

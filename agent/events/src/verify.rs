@@ -73,7 +73,11 @@ pub enum What {
 
 /// Reads the whole log in `dir`, up to the first difference, and holds it against what the backend has.
 pub fn verify(dir: &Path) -> Result<Verdict, FilesError> {
-    let acknowledged = files::acknowledged(dir)?;
+    verify_against(dir, files::acknowledged(dir)?)
+}
+
+/// The same, held against what the backend says itself.
+pub fn verify_against(dir: &Path, acknowledged: Option<Head>) -> Result<Verdict, FilesError> {
     let mut verdict = Verdict {
         events: 0,
         first: None,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use hostward_config::Config;
 use hostward_protocol::document::Settings;
+use hostward_protocol::grants::Grants;
 use hostward_protocol::report::{Finding, Staleness};
 use hostward_protocol::service::{BoundService, BoundServices, SERVICES_SCHEMA};
 use hostward_records::Denied;
@@ -28,6 +29,8 @@ pub struct Desired {
     pub user_ca: Option<String>,
     /// Whom the PAM module refuses and tells why, of those whom the host has known; `None` where there is nobody.
     pub denied: Option<Denied>,
+    /// Which grants hold, and for whom: for the record.
+    pub grants: Grants,
     /// Local accounts that stand for users; `None` where there are none.
     pub services: Option<Services>,
     /// Certificates that sshd presents for its keys, each a line.

@@ -6,6 +6,7 @@
 mod accounts;
 mod denied;
 mod duplicates;
+mod granted;
 mod grants;
 mod groups;
 mod horizon;
@@ -140,11 +141,13 @@ impl<'a> Resolution<'a> {
             .map(|person| (person.uid.number(), person.document.id.clone()))
             .collect();
         let denied = denied::denied(&self.people, &self.grants, facts, locked);
+        let grants = granted::granted(&self.grants, &self.groups, &self.people, &self.members);
         let (refusals, warnings) = self.findings.into_sorted();
         Desired {
             accounts,
             ids,
             denied,
+            grants,
             sudoers,
             user_ca: user_ca.filter(|_| manages_sshd || services.is_some()),
             services,

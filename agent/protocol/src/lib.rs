@@ -6,6 +6,8 @@
 pub mod api;
 pub mod causes;
 pub mod document;
+pub mod events;
+pub mod grants;
 pub mod local;
 pub mod problem;
 pub mod report;

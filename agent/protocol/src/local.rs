@@ -7,6 +7,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::events::Head;
 use crate::report::{Finding, PolicyState, Report};
 
 /// Socket of the root process.
@@ -128,6 +129,8 @@ pub enum AgentRequest {
     Unenroll,
     /// Forget the identity and tell nobody. Answered with [`AgentReply::Forgotten`].
     Forget,
+    /// Ask the backend which events of this host it has. Answered with [`AgentReply::EventHead`].
+    EventHead,
 }
 
 /// Answers of the network process.
@@ -148,6 +151,11 @@ pub enum AgentReply {
     Forgotten {
         /// As what the backend goes on listing this host; absent where the host was not enrolled.
         listed: Option<Listed>,
+    },
+    /// What the backend says.
+    EventHead {
+        /// The newest event up to which it has every one; absent while it has none.
+        head: Option<Head>,
     },
     /// It could not be done.
     Failed(Finding),
@@ -188,6 +196,9 @@ pub struct AgentStatus {
     /// The step-ca that issues certificates of service accounts, where the operator's configuration has one.
     #[serde(default)]
     pub step_ca: Option<StepCaStatus>,
+    /// How it stands with events.
+    #[serde(default)]
+    pub events: EventsStatus,
 }
 
 /// How it stands with the step-ca.
@@ -200,6 +211,44 @@ pub struct StepCaStatus {
     /// Whether it was asked at all since the agent started or read its configuration.
     pub asked: bool,
     /// What was wrong the last time, where something was.
+    pub problem: Option<Finding>,
+}
+
+/// How it stands with events: those of the log, and their delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventsStatus {
+    /// Whether the backend takes events; absent where that is not known, or where there is no backend.
+    pub taken: Option<bool>,
+    /// How many wait to be delivered.
+    pub waiting: u64,
+    /// The newest one up to which the backend has every one.
+    pub acknowledged: Option<u64>,
+    /// How many the backend will never take.
+    pub refused: u64,
+    /// How many were lost since the agent started.
+    pub lost: u64,
+    /// Why they are not delivered.
+    pub problem: Option<Finding>,
+    /// When that is tried again.
+    pub next_attempt: Option<DateTime<Utc>>,
+    /// The same for each other place that they go to.
+    pub outputs: Vec<OutputStatus>,
+}
+
+/// How it stands with a place that events go to besides the backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OutputStatus {
+    /// `syslog`, `journal` or `otlp`.
+    pub name: String,
+    /// How many were handed over since the agent started.
+    pub sent: u64,
+    /// How many were gone before they could be.
+    pub missed: u64,
+    /// How many were refused for good.
+    pub refused: u64,
+    /// Why none are handed over.
     pub problem: Option<Finding>,
 }
 

@@ -49,10 +49,14 @@ pub enum Code {
     ServiceNotBound,
     /// The backend signs no certificates of this kind.
     NoCertificates,
+    /// The one event of the batch is of a kind that the backend never takes.
+    EventUnacceptable,
+    /// The backend has other events of this host with these numbers.
+    EventsDiverged,
 }
 
 impl Code {
-    const ALL: [(Code, &'static str); 10] = [
+    const ALL: [(Code, &'static str); 12] = [
         (Code::TokenUnknown, "token-unknown"),
         (Code::TokenExpired, "token-expired"),
         (Code::TokenExhausted, "token-exhausted"),
@@ -63,6 +67,8 @@ impl Code {
         (Code::BadRequest, "bad-request"),
         (Code::ServiceNotBound, "service-not-bound"),
         (Code::NoCertificates, "no-certificates"),
+        (Code::EventUnacceptable, "event-unacceptable"),
+        (Code::EventsDiverged, "events-diverged"),
     ];
 
     /// The URI in the problem's `type` member.

@@ -32,7 +32,7 @@ impl Host {
     /// A host without configuration.
     pub fn bare() -> Self {
         let dir = tempfile::tempdir().expect("no directory");
-        for name in ["etc", "root", "ssh", "state", "events", "step-ca"] {
+        for name in ["etc", "root", "ssh", "state", "events", "step-ca", "metrics"] {
             std::fs::create_dir(dir.path().join(name)).expect("no directory");
         }
         let root = Root::start(Places {
@@ -80,7 +80,18 @@ impl Host {
             .arg(self.path("root/status.json"))
             .arg("--events")
             .arg(self.path("events"))
+            .arg("--metrics")
+            .arg(self.metrics())
+            .arg("--journal-socket")
+            .arg(self.journal())
             .args(["--boot-id", BOOT])
+            .arg("--records")
+            .arg(self.path("records"))
+            .arg("--spill")
+            .arg(self.path("spill"))
+            .arg("--grants")
+            .arg(self.path("root/grants.json"))
+            .args(["--journalctl", ""])
             .arg("--etc-ssh")
             .arg(self.path("ssh"))
             .env_clear()
@@ -151,6 +162,16 @@ impl Host {
     /// Where the agent's events are.
     pub fn events_dir(&self) -> PathBuf {
         self.path("events")
+    }
+
+    /// Figures for Prometheus.
+    pub fn metrics(&self) -> PathBuf {
+        self.path("metrics/hostward.prom")
+    }
+
+    /// Where the journal would be.
+    pub fn journal(&self) -> PathBuf {
+        self.path("journal.sock")
     }
 
     /// All events that are in the log, oldest first.

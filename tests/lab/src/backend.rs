@@ -220,6 +220,13 @@ impl Backend<'_> {
         }
     }
 
+    /// Ends it as a power cut does.
+    pub fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill();
+        }
+    }
+
     /// Runs one of its subcommands on the caller's terminal.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ const PACKAGES: &[&str] = &[
 
 /// In a local repository inside every image, so that a test can `apt-get install` them without a network.
 const OFFERED: &[&str] =
-    &["faketime", "git", "libnss-systemd", "nscd", "python3-paramiko", "rsync", "uidmap"];
+    &["faketime", "git", "libnss-systemd", "nscd", "python3-paramiko", "rsync", "rsyslog", "uidmap"];
 const OFFERED_FROM_TRIXIE: &[&str] = &["sudo-rs"];
 
 /// Makes the image; see the file for its arguments.

@@ -12,7 +12,7 @@ use crate::control::{
 };
 use crate::keys::Role;
 use crate::publisher::Revocations;
-use crate::registry::{Issued, StoredReport};
+use crate::registry::{EventState, Issued, StoredReport};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +100,16 @@ impl Client {
     /// SSH certificates that hosts and services got since the backend started, the oldest first.
     pub fn certificates(&self) -> Result<Vec<Issued>, ClientError> {
         self.ask(&Command::Certificates)
+    }
+
+    /// Events of a host, by id or name, in the order in which they came.
+    pub fn events(&self, host: &str) -> Result<Vec<serde_json::Value>, ClientError> {
+        self.ask(&Command::Events { host: host.to_owned() })
+    }
+
+    /// How it stands with the events of a host, by id or name.
+    pub fn event_state(&self, host: &str) -> Result<EventState, ClientError> {
+        self.ask(&Command::EventState { host: host.to_owned() })
     }
 
     /// Certificate principals of a user.

@@ -67,6 +67,14 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the events of a host
+    Events {
+        /// Its id or name
+        host: String,
+        /// As JSON, one a line, in the order in which they came
+        #[arg(long)]
+        json: bool,
+    },
     /// List the SSH certificates that hosts and services got since the start
     Certificates {
         /// As JSON
@@ -154,6 +162,10 @@ pub fn ask(state: &Path, command: Command) -> anyhow::Result<()> {
         Command::Reports { host, json: false } => {
             client.reports(host.as_deref())?.iter().for_each(print_report);
         }
+        Command::Events { host, json: true } => {
+            client.events(&host)?.iter().for_each(|event| println!("{event}"));
+        }
+        Command::Events { host, json: false } => print_events(&client, &host)?,
         Command::Certificates { json: true } => print_json(&client.certificates()?)?,
         Command::Certificates { json: false } => client.certificates()?.iter().for_each(print_issued),
         Command::Revoke { serials, key_ids, keys, undo } => {
@@ -257,6 +269,26 @@ fn print_issued(issued: &Issued) {
     println!("{}  {host}  {key_id}  serial {serial}  for {}", at.format("%F %T"), principals.join(","));
 }
 
+fn print_events(client: &Client, host: &str) -> anyhow::Result<()> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    for event in client.events(host)? {
+        println!("{}  {}  {}", text(&event["time"]), text(&event["type"]), text(&event["data"]["message"]));
+    }
+    let state = client.event_state(host)?;
+    let head = state.head.map_or(0, |head| head.sequence);
+    println!("{} events, every one up to {head}", state.kept);
+    for gap in state.gaps {
+        println!("the host has no events between {} and {}", gap.after, gap.next);
+    }
+    for broken in state.breaks {
+        println!("event {} does not follow from the one before it", broken.sequence);
+    }
+    if !state.refused.is_empty() {
+        println!("refused: {:?}", state.refused);
+    }
+    Ok(())
+}
+
 fn print_report(stored: &StoredReport) {
     let report = &stored.report;
     let version = report.policy.as_ref().map_or(0, |policy| policy.version);
@@ -320,6 +352,7 @@ fn print_table() {
          ROLE: root, targets, snapshot, timestamp\n\
          FLAW: other-ca, other-key, other-type, more-principals, no-principals, expired, not-yet, long, \
          critical-option, more-extensions, garbage\n\
+         LIE: ahead, behind, other-hash\n\
          `status` and its like take effect with the next request; those who wait already go on waiting \
          (`disconnect` ends that)."
     );

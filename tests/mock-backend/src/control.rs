@@ -48,6 +48,16 @@ pub enum Command {
     },
     /// SSH certificates that hosts and services got, the oldest first.
     Certificates,
+    /// Events of a host, in the order in which they came.
+    Events {
+        /// Id or name.
+        host: String,
+    },
+    /// How it stands with them.
+    EventState {
+        /// Id or name.
+        host: String,
+    },
     /// Certificate principals of a user.
     Principals {
         /// Name.
@@ -229,6 +239,15 @@ fn carry_out(backend: &Backend, command: Command) -> Result<Value, Failure> {
             let registry = backend.registry();
             serde_json::to_value(registry.all_issued().collect::<Vec<_>>())?
         }
+        Command::Events { host } => {
+            let registry = backend.registry();
+            serde_json::to_value(registry.events(&known(&registry, &host))?)?
+        }
+        Command::EventState { host } => {
+            let mut registry = backend.registry();
+            let id = known(&registry, &host);
+            serde_json::to_value(registry.event_state(&id)?)?
+        }
         Command::Principals { user } => match backend.principals(&user) {
             Some(principals) => serde_json::to_value(principals)?,
             None => return Err(format!("the team file has no [users.{user}]").into()),
@@ -321,6 +340,11 @@ fn reports(registry: &Registry, host: Option<&str>) -> Result<Value, Failure> {
         }
     }
     Ok(serde_json::to_value(reports)?)
+}
+
+/// The id of a host; events outlive theirs.
+fn known(registry: &Registry, name: &str) -> String {
+    registry.find(name).map_or_else(|| name.to_owned(), |host| host.id.clone())
 }
 
 fn named<'a>(registry: &'a Registry, name: &str) -> Result<&'a Host, Failure> {

@@ -145,6 +145,30 @@ pub enum Fault {
         /// Which requests.
         scope: Scope,
     },
+    /// Do what was asked for, and end the connection without the answer.
+    LoseAnswer {
+        /// Which requests.
+        scope: Scope,
+    },
+    /// Say that another event is the newest that is had of a host.
+    LieHead {
+        /// Which.
+        lie: HeadLie,
+        /// Which requests.
+        scope: Scope,
+    },
+    /// Never take events of a kind.
+    RefuseEvents {
+        /// Start of their types.
+        kind: String,
+        /// Refuse every batch that has one, without a word which.
+        whole: bool,
+    },
+    /// Take no batch of events that is larger.
+    SmallBatches {
+        /// Than so many bytes.
+        bytes: usize,
+    },
     /// Members in documents that no version knows.
     UnknownMembers,
     /// Documents of a major version that no host knows.
@@ -202,6 +226,29 @@ impl CertificateFlaw {
     }
 }
 
+/// What is said instead of the newest event that is had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadLie {
+    /// One that no host has.
+    Ahead,
+    /// None.
+    Behind,
+    /// The right one, with another hash.
+    OtherHash,
+}
+
+impl HeadLie {
+    /// The lie of a word.
+    pub fn parse(word: &str) -> Option<HeadLie> {
+        match word {
+            "ahead" => Some(HeadLie::Ahead),
+            "behind" => Some(HeadLie::Behind),
+            "other-hash" => Some(HeadLie::OtherHash),
+            _ => None,
+        }
+    }
+}
+
 /// Which requests a fault is for.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
@@ -251,6 +298,10 @@ impl Fault {
             | Fault::NoWait
             | Fault::Clock { .. }
             | Fault::WrongCertificate { .. }
+            | Fault::LoseAnswer { .. }
+            | Fault::LieHead { .. }
+            | Fault::RefuseEvents { .. }
+            | Fault::SmallBatches { .. }
             | Fault::MissingTarget { .. }
             | Fault::CutTarget { .. }
             | Fault::LongTarget { .. } => Layer::Answer,

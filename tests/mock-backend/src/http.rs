@@ -1,6 +1,7 @@
 //! Accepts connections, proves who the server is, and hands requests on.
 
 mod answer;
+mod events;
 mod faulty;
 mod hosts;
 mod repository;

@@ -1,5 +1,6 @@
 //! What the backend remembers of tokens and hosts, one file each.
 
+mod events;
 mod issued;
 mod reports;
 mod tokens;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{hex, random};
 use crate::file::{self, Access, FileError};
 
+pub use events::{Batch, BatchRefusal, Break, Delivery, Distaste, EventState, Gap};
 pub use issued::Issued;
 pub use reports::StoredReport;
 pub use tokens::{Token, TokenRefusal};
@@ -88,6 +90,7 @@ pub struct Registry {
     hosts: BTreeMap<String, Host>,
     by_key: HashMap<String, String>,
     issued: VecDeque<Issued>,
+    events: HashMap<String, events::HostEvents>,
 }
 
 impl Registry {
@@ -99,8 +102,9 @@ impl Registry {
             hosts: BTreeMap::new(),
             by_key: HashMap::new(),
             issued: VecDeque::new(),
+            events: HashMap::new(),
         };
-        for part in ["tokens", "hosts", "reports"] {
+        for part in ["tokens", "hosts", "reports", "events"] {
             file::make_private_dir(&state.join(part))?;
         }
         for token in read_all::<Token>(&state.join("tokens"))? {

@@ -18,10 +18,12 @@ use crate::admit::{self, Held, Refusal};
 use crate::effect::{self, Setting};
 use crate::enrollment::damaged_trust;
 use crate::finding::{chain, finding, host};
+use crate::grants;
 use crate::inbox::Inbox;
 use crate::narrate::narrate;
 use crate::observe;
 use crate::processes::LocalIds;
+use crate::records;
 use crate::report;
 use crate::root::{DATABASE, LEDGER, RUN};
 use crate::state;
@@ -57,6 +59,7 @@ impl Engine {
         let last = report::last(&self.root);
         let mut report = report::begin(cause, now);
         report.steps = self.background.outcomes();
+        report.warnings.extend(records::rotate(&self.root, now));
         report.warnings.extend(last.as_ref().and_then(|last| report::clock_went_back(last, now)));
         let config = match self.config() {
             Ok(config) => config,
@@ -269,6 +272,7 @@ impl Engine {
             let served = plan.probe.as_deref();
             report.warnings.extend(effect::look_after(&setting, served));
         }
+        report.warnings.extend(grants::tell(&self.root, &desired.grants));
         report.warnings.extend(effect::schedule_window(&self.root, plan.next_change));
         report.warnings.dedup();
         self.look_again_later(executed.ended);

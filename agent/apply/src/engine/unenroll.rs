@@ -14,6 +14,7 @@ use super::Engine;
 use crate::durable::{self, WriteError};
 use crate::effect::{self, Setting};
 use crate::finding::host;
+use crate::grants;
 use crate::narrate::narrate;
 use crate::processes::LocalIds;
 use crate::report;
@@ -73,6 +74,7 @@ impl Engine {
         durable::remove(&root.path(UNTOLD))?;
         durable::remove(&root.path(STATUS))?;
         durable::remove(&root.path(HOME_RETRIES))?;
+        grants::forget(root)?;
         durable::remove(&root.path(LEDGER))?;
         // Not empty means that somebody else put something there, which is not ours to remove. The directory of what ssh
         // and sshd read is the package's: the agent watches it.

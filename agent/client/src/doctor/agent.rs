@@ -182,6 +182,7 @@ mod tests {
             polling: None,
             token: None,
             step_ca: None,
+            events: Default::default(),
         }
     }
 

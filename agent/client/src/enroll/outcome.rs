@@ -168,6 +168,7 @@ mod tests {
             polling: None,
             token: None,
             step_ca: None,
+            events: Default::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use hostward_protocol::api::{
     EnrollRequest, EnrollResponse, HostCertificates, HostCertificatesRequest, HostInfo, IDEMPOTENCY_KEY,
     Proof, ServiceCertificate, ServiceCertificateRequest, Targets,
 };
+use hostward_protocol::events::{AFTER, Acknowledgement, BATCH_MEDIA_TYPE};
 use hostward_protocol::problem::Code;
 use hostward_protocol::report::Report;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -52,8 +53,11 @@ struct Call<'a> {
     method: Method,
     url: Url,
     body: Option<Zeroizing<Vec<u8>>>,
+    media_type: &'static str,
     idempotency_key: Option<&'a str>,
 }
+
+const JSON: &str = "application/json";
 
 impl Api {
     /// The API over `http`.
@@ -82,6 +86,7 @@ impl Api {
                 method: Method::POST,
                 url: url.clone(),
                 body: Some(body),
+                media_type: JSON,
                 idempotency_key: Some(&with.pending.idempotency_key),
             })
             .await?;
@@ -142,6 +147,37 @@ impl Api {
         parsed(&url, &answer, "a request for certificates")
     }
 
+    /// Delivers events: `body` is a JSON array of the log's lines, `after` the event before the first of them.
+    pub async fn deliver_events(
+        &self,
+        identity: &Identity,
+        body: Vec<u8>,
+        after: u64,
+        idempotency_key: &str,
+    ) -> Result<Acknowledgement, Fault> {
+        let mut url = host_url(identity, "v1/events")?;
+        url.query_pairs_mut().append_pair(AFTER, &after.to_string());
+        let answer = self
+            .call(Call {
+                key: &identity.key,
+                issuer: identity.enrollment.host_id.clone(),
+                method: Method::POST,
+                url: url.clone(),
+                body: Some(Zeroizing::new(body)),
+                media_type: BATCH_MEDIA_TYPE,
+                idempotency_key: Some(idempotency_key),
+            })
+            .await?;
+        parsed(&url, &answer, "a delivery of events")
+    }
+
+    /// The newest event up to which the backend has every one of this host.
+    pub async fn event_head(&self, identity: &Identity) -> Result<Acknowledgement, Fault> {
+        let url = host_url(identity, "v1/hosts/self/events/head")?;
+        let answer = self.as_host_at(identity, Method::GET, url.clone(), None, None).await?;
+        parsed(&url, &answer, "a question for events")
+    }
+
     /// Tells that the host leaves.
     pub async fn leave(&self, identity: &Identity) -> Result<(), Fault> {
         match self.as_host(identity, Method::DELETE, "v1/hosts/self", None, None).await {
@@ -177,6 +213,7 @@ impl Api {
             method,
             url,
             body,
+            media_type: JSON,
             idempotency_key,
         })
         .await
@@ -218,7 +255,7 @@ impl Api {
         exchange.patience = PATIENCE;
         if call.body.is_some() {
             exchange.body = Some(body.to_vec());
-            exchange.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            exchange.headers.insert(CONTENT_TYPE, HeaderValue::from_static(call.media_type));
         }
         authorize(&mut exchange, &credential);
         if let Some(key) = call.idempotency_key {

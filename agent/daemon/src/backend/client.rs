@@ -23,6 +23,8 @@ const BYTES_PER_SECOND: u64 = 16 << 10;
 #[derive(Debug)]
 pub struct Http {
     settings: Backend,
+    /// Whether it talks to this host only, and needs no TLS.
+    is_local: bool,
     client: Mutex<Option<reqwest::Client>>,
 }
 
@@ -93,7 +95,12 @@ pub struct Answer {
 impl Http {
     /// Makes exchanges as the operator set it. Nothing is read or connected yet.
     pub fn new(settings: Backend) -> Self {
-        Http { settings, client: Mutex::new(None) }
+        Http { settings, is_local: false, client: Mutex::new(None) }
+    }
+
+    /// The same for URLs that are known to be of this host: without TLS, and without a proxy.
+    pub fn to_this_host(settings: Backend) -> Self {
+        Http { settings, is_local: true, client: Mutex::new(None) }
     }
 
     /// Sends a request and reads the answer's head.
@@ -153,16 +160,16 @@ impl Http {
         if let Some(client) = &*kept {
             return Ok(client.clone());
         }
-        let client = build(&self.settings)?;
+        let client = build(&self.settings, self.is_local)?;
         *kept = Some(client.clone());
         Ok(client)
     }
 }
 
-fn build(settings: &Backend) -> Result<reqwest::Client, Fault> {
+fn build(settings: &Backend, is_local: bool) -> Result<reqwest::Client, Fault> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("hostward/", env!("CARGO_PKG_VERSION")))
-        .https_only(true)
+        .https_only(!is_local)
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .connect_timeout(CONNECT)
@@ -174,6 +181,9 @@ fn build(settings: &Backend) -> Result<reqwest::Client, Fault> {
         .tcp_keepalive_interval(Duration::from_secs(15))
         .tcp_keepalive_retries(4)
         .tcp_user_timeout(Duration::from_secs(60));
+    if is_local {
+        builder = builder.no_proxy();
+    }
     if let Some(path) = &settings.ca_file {
         let unusable = |message: String| Fault::CaFile { path: path.clone(), message };
         let pem = std::fs::read(path).map_err(|e| unusable(e.to_string()))?;

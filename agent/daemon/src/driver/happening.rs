@@ -9,7 +9,7 @@ use super::{Agent, Signals};
 use crate::backend::Fault;
 use crate::control::Asked;
 use crate::enrollment::Ended;
-use crate::{host_certificates, policy, reporting};
+use crate::{delivery, host_certificates, policy, reporting};
 
 /// What happened.
 pub enum Happening {
@@ -33,6 +33,10 @@ pub enum Happening {
     Certificates(host_certificates::Finished),
     /// It stands otherwise with the step-ca than it did.
     StepCa,
+    /// Events were delivered, or there are more.
+    Delivered(delivery::Finished),
+    /// Another place that events go to is out of reach, or can be reached again.
+    Siem,
     /// The backend was told that the host leaves.
     Left(Result<(), Fault>),
 }
@@ -40,7 +44,7 @@ pub enum Happening {
 /// Waits for the next thing.
 pub async fn next(agent: &mut Agent, signals: &mut Signals, watchdog: Option<&mut Interval>) -> Happening {
     let due = agent.due().map(Instant::from_std);
-    let Agent { token, follower, reporting, certificates, leaving, step_ca, .. } = agent;
+    let Agent { token, follower, reporting, certificates, delivery, leaving, siem, step_ca, .. } = agent;
     let due = async {
         match due {
             Some(at) => sleep_until(at).await,
@@ -77,6 +81,12 @@ pub async fn next(agent: &mut Agent, signals: &mut Signals, watchdog: Option<&mu
             None => pending().await,
         }
     };
+    let delivery = async {
+        match delivery {
+            Some(delivery) => delivery.finished().await,
+            None => pending().await,
+        }
+    };
     tokio::select! {
         // The order is that of haste: a revoked person's policy before a report about the one before.
         biased;
@@ -90,6 +100,8 @@ pub async fn next(agent: &mut Agent, signals: &mut Signals, watchdog: Option<&mu
         finished = report => Happening::Report(finished),
         finished = certificates => Happening::Certificates(finished),
         () = step_ca => Happening::StepCa,
+        finished = delivery => Happening::Delivered(finished),
+        () = siem.changed() => Happening::Siem,
         () = due => Happening::Due,
     }
 }

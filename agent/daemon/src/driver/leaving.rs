@@ -52,6 +52,7 @@ impl Agent {
         self.reporting = None;
         self.desk.set_issuer(None);
         self.certificates = None;
+        self.delivery = None;
     }
 
     /// What the backend knows this host as.

@@ -14,6 +14,7 @@ pub struct Problems {
     policy: Problem,
     report: Problem,
     certificates: Problem,
+    events: Problem,
 }
 
 impl Problems {
@@ -46,6 +47,16 @@ impl Problems {
     /// With certificates for the host's keys.
     pub fn certificates(&mut self, problem: Problem) {
         replace(&mut self.certificates, problem, "certificates for this host's keys can be had again");
+    }
+
+    /// With delivering events.
+    pub fn events(&mut self, problem: Problem) {
+        replace(&mut self.events, problem, "events can be delivered again");
+    }
+
+    /// What is wrong with delivering events. It is shown with them.
+    pub fn of_events(&self) -> Problem {
+        self.events.clone()
     }
 
     /// Whether root would not read the operator's configuration.

@@ -38,6 +38,8 @@ pub(super) struct Room {
     pub limits: Limits,
     pub current: Content,
     pub acknowledged: Option<Head>,
+    /// Whether somebody takes events, so that what they do not have yet is kept for them however old it is.
+    pub is_taken: bool,
     full: VecDeque<Content>,
     /// Bytes of each kind in all files.
     used: [u64; 3],
@@ -49,7 +51,8 @@ impl Room {
         for content in &full {
             add(&mut used, content.bytes);
         }
-        Room { limits, current, acknowledged, full: full.into(), used }
+        let is_taken = acknowledged.is_some();
+        Room { limits, current, acknowledged, is_taken, full: full.into(), used }
     }
 
     /// Whether an event of a kind has room, or something may go for it.
@@ -103,11 +106,10 @@ impl Room {
             return false;
         };
         let has_head = self.full.len() == 1 && self.current.first.is_none();
-        let is_free = match &self.acknowledged {
-            Some(head) => head.sequence >= oldest.last,
-            None => oldest.newest.checked_add_signed(self.limits.keep).is_some_and(|until| until < now),
-        };
-        is_free && !has_head
+        let is_had = self.acknowledged.as_ref().is_some_and(|head| head.sequence >= oldest.last);
+        let until = oldest.newest.checked_add_signed(self.limits.keep);
+        let is_old = !self.is_taken && until.is_some_and(|until| until < now);
+        (is_had || is_old) && !has_head
     }
 
     fn remove_oldest(&mut self, dir: &Path) -> bool {

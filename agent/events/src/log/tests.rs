@@ -1,3 +1,5 @@
+mod room;
+
 use std::fs;
 
 use proptest::prelude::*;

@@ -45,6 +45,8 @@ impl Store for Stuck {
         let mut state = self.wait(|state| state.is_free);
         state.events += events.len() as u64;
         state.losses.extend(losses);
+        drop(state);
+        self.0.1.notify_all();
     }
 
     fn has_losses(&self) -> bool {
@@ -52,6 +54,10 @@ impl Store for Stuck {
     }
 
     fn set_limits(&mut self, _limits: Limits) {}
+
+    fn head(&self) -> Option<u64> {
+        Some(self.0.0.lock().unwrap().events)
+    }
 
     fn finish(&mut self, _now: DateTime<Utc>) {}
 }
@@ -71,6 +77,27 @@ fn nobody_waits_for_a_disk_that_does_not_answer() {
     disk.with(|state| state.is_free = true);
     let state = disk.wait(|state| state.events == 1 + QUEUE as u64 && !state.losses.is_empty());
     assert_eq!(state.losses.of(Quota::Own), 10);
+}
+
+#[test]
+fn who_can_wait_loses_nothing() {
+    let disk = Stuck::default();
+    let recorder = Recorder::with_store(disk.clone()).unwrap();
+    let origin = origin();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            (0..3 * QUEUE).for_each(|n| assert!(recorder.record_waiting(&origin, event(n))));
+            recorder.flush()
+        });
+        drop(disk.wait(|state| state.is_busy));
+        assert!(!waiting.is_finished());
+        disk.with(|state| state.is_free = true);
+        assert_eq!(waiting.join().unwrap(), Some(3 * QUEUE as u64));
+    });
+    assert!(recorder.stop(Duration::from_secs(60)));
+    assert!(!recorder.record_waiting(&origin, event(0)));
+    assert_eq!(recorder.flush(), None);
+    assert!(disk.wait(|_| true).losses.is_empty());
 }
 
 fn start(dir: &std::path::Path) -> Recorder {
@@ -119,4 +146,21 @@ fn a_log_that_cannot_be_opened_loses_events_and_says_so_at_the_end() {
     let written = records.iter().filter(|r| r.kind == "hostward.agent.started").count() as u64;
     assert_eq!(lost + written, 2, "{records:#?}");
     assert!(place.join(CURRENT).exists());
+}
+
+#[test]
+fn whoever_reads_along_hears_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = start(dir.path());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    recorder.on_progress(move |progress| sender.send(progress).unwrap());
+    recorder.record(&origin(), event(0));
+    assert_eq!(receiver.recv().unwrap(), Progress { written: 1, lost: 0 });
+    let batch = Reader::new(dir.path()).read_from(1, usize::MAX).unwrap();
+    assert_eq!(batch.numbers, [1]);
+    assert!(recorder.acknowledge(batch.head.clone().unwrap()));
+    recorder.record(&origin(), event(1));
+    assert_eq!(receiver.recv().unwrap().written, 2);
+    assert!(recorder.stop(Duration::from_secs(60)));
+    assert_eq!(verify(dir.path()).unwrap().acknowledged, batch.head);
 }

@@ -5,6 +5,7 @@
 mod certificates;
 mod explained;
 mod golden;
+mod granted;
 mod hostile;
 mod model;
 mod operator_bindings;

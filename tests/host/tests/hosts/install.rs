@@ -20,6 +20,7 @@ const ALWAYS: &[(&str, &str)] = &[
     ("/etc/ssh/ssh_config.d/50-hostward.conf", "regular file 644 root:root"),
     ("/run/hostward", "directory 755 root:root"),
     ("/run/hostward/agent.sock", "socket 600 root:root"),
+    ("/run/hostward/metrics", "directory 755 hostward:hostward"),
     ("/run/hostward/ssh-agent.sock", "socket 666 root:root"),
     ("/run/hostward/apply.sock", "socket 660 root:hostward"),
     ("/usr/bin/hostward", "regular file 755 root:root"),
@@ -71,7 +72,7 @@ fn assert_modes(host: &Host, when: &str, expected: &[(&str, &str)]) {
     // Whatever else there is: nothing of root's is anybody else's to write, nothing of the agent's is anybody's to read.
     let loose = host
         .ok("find /etc/hostward /run/hostward /var/lib/hostward /var/lib/misc /usr/lib/hostward \
-         ! -type s ! -type l ! -path '*/records' ! -path '*/records/*' \\( ! -user root -o ! -group root -o -perm /022 \\) -print");
+         -path /run/hostward/metrics -prune -o ! -type s ! -type l ! -path '*/records' ! -path '*/records/*' \\( ! -user root -o ! -group root -o -perm /022 \\) -print");
     assert_eq!(loose, "", "{when}");
     let foreign =
         host.ok("find /var/lib/hostward-agent \\( ! -user hostward -o -perm /077 -type d \\) -print");

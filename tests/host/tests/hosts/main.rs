@@ -4,6 +4,7 @@
 mod accounts;
 mod bindings;
 mod command_line;
+mod delivery;
 mod drift;
 mod enrollment;
 mod events;
@@ -15,6 +16,8 @@ mod pam;
 mod policy;
 mod privileges;
 mod services;
+mod sessions;
+mod siem;
 mod sshd;
 mod step_ca;
 mod subordinate_ids;

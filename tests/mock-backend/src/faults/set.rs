@@ -8,7 +8,7 @@ use std::time::Duration;
 use hostward_protocol::document::Kind;
 use hostward_protocol::problem::Code;
 
-use super::{CertificateFlaw, Fault, Scope};
+use super::{CertificateFlaw, Fault, HeadLie, Scope};
 use crate::keys::Role;
 
 /// Name, arguments, and what it does, of every fault.
@@ -39,6 +39,10 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     ("long-target", "[name=PREFIX]", "a target with more bytes than its metadata says"),
     ("large-target", "[name=PREFIX]", "a rightly signed target beyond the limit of its kind"),
     ("wrong-certificate", "flaw=FLAW SCOPE", "sign SSH certificates that are not what was asked for"),
+    ("lose-answer", "SCOPE", "do what was asked for, and end the connection without the answer"),
+    ("lie-head", "how=LIE SCOPE", "say that another event is the newest that is had of a host"),
+    ("refuse-events", "type=PREFIX [whole=true]", "never take events of a type, or a batch that has one"),
+    ("small-batches", "bytes=N", "take no larger batch of events, 413"),
     ("unknown-members", "", "members in documents that no version knows (to be ignored)"),
     ("unknown-major", "[kind=KIND]", "documents of a major version that no host knows"),
 ];
@@ -183,6 +187,13 @@ impl Arguments<'_> {
             "long-target" => Fault::LongTarget { name: self.name()? },
             "large-target" => Fault::LargeTarget { name: self.name()? },
             "wrong-certificate" => Fault::WrongCertificate { flaw: self.flaw()?, scope: self.scope()? },
+            "lose-answer" => Fault::LoseAnswer { scope: self.scope()? },
+            "lie-head" => Fault::LieHead { lie: self.lie()?, scope: self.scope()? },
+            "refuse-events" => Fault::RefuseEvents {
+                kind: self.needed("type")?,
+                whole: self.optional("whole")?.unwrap_or(false),
+            },
+            "small-batches" => Fault::SmallBatches { bytes: self.needed("bytes")? },
             "unknown-members" => Fault::UnknownMembers,
             "unknown-major" => Fault::UnknownMajor { kind: self.kind()? },
             other => return Err(FaultError::UnknownName(other.to_owned())),
@@ -232,6 +243,11 @@ impl Arguments<'_> {
     fn flaw(&mut self) -> Result<CertificateFlaw, FaultError> {
         let word: String = self.needed("flaw")?;
         CertificateFlaw::parse(&word).ok_or_else(|| self.bad("flaw", &word))
+    }
+
+    fn lie(&mut self) -> Result<HeadLie, FaultError> {
+        let word: String = self.needed("how")?;
+        HeadLie::parse(&word).ok_or_else(|| self.bad("how", &word))
     }
 
     fn kind(&mut self) -> Result<Option<Kind>, FaultError> {

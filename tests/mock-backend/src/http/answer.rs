@@ -29,6 +29,8 @@ impl Refused {
             Code::BadRequest => (StatusCode::BAD_REQUEST, "bad request"),
             Code::ServiceNotBound => (StatusCode::FORBIDDEN, "no service bound"),
             Code::NoCertificates => (StatusCode::FORBIDDEN, "no such certificates"),
+            Code::EventUnacceptable => (StatusCode::UNPROCESSABLE_ENTITY, "unacceptable event"),
+            Code::EventsDiverged => (StatusCode::CONFLICT, "other events"),
         };
         Refused { status, kind: code.uri(), title, detail: detail.into() }
     }

@@ -22,6 +22,7 @@ fn meant(fault: &Fault, path: &str) -> bool {
         | Fault::Status { scope, .. }
         | Fault::Cut { scope, .. }
         | Fault::Close { scope }
+        | Fault::LoseAnswer { scope }
         | Fault::Endless { scope }
         | Fault::Garbage { scope }
         | Fault::Redirect { scope, .. } => scope.takes(path),
@@ -92,6 +93,7 @@ pub(super) async fn after(faults: &[Fault], response: Response) -> Result<Respon
     for fault in faults {
         response = match fault {
             Fault::Cut { after, .. } => cut(response, *after).await?,
+            Fault::LoseAnswer { .. } => return Err(Closed),
             Fault::Endless { .. } => endless(response),
             Fault::Garbage { .. } => replaced(response, |_| Bytes::from(vec![0xfe; 512])).await?,
             Fault::CutTarget { .. } => replaced(response, |body| body.slice(..body.len() / 2)).await?,

@@ -134,9 +134,13 @@ pub(super) struct Received {
 
 impl Received {
     pub(super) async fn read(request: Request<Body>) -> Result<Received, Refused> {
+        Received::read_up_to(request, MAX_BODY).await
+    }
+
+    pub(super) async fn read_up_to(request: Request<Body>, limit: usize) -> Result<Received, Refused> {
         let (parts, body) = request.into_parts();
-        let body = to_bytes(body, MAX_BODY).await.map_err(|_| {
-            let detail = "the body could not be read, or has more than 16 MiB";
+        let body = to_bytes(body, limit).await.map_err(|_| {
+            let detail = format!("the body could not be read, or has more than {limit} bytes");
             Refused::plain(StatusCode::PAYLOAD_TOO_LARGE, detail)
         })?;
         Ok(Received { parts, body })
@@ -155,12 +159,17 @@ impl Received {
         })
     }
 
+    /// The body.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Names and values of the query.
     pub(super) fn query(&self) -> url::form_urlencoded::Parse<'_> {
         url::form_urlencoded::parse(self.parts.uri.query().unwrap_or_default().as_bytes())
     }
 
-    fn idempotency_key(&self) -> Result<Option<String>, Refused> {
+    pub(super) fn idempotency_key(&self) -> Result<Option<String>, Refused> {
         let Some(value) = self.parts.headers.get(IDEMPOTENCY_KEY) else {
             return Ok(None);
         };

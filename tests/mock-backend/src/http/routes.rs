@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
 use super::answer::{Refused, json};
-use super::{hosts, repository, ssh};
+use super::{events, hosts, repository, ssh};
 use crate::backend::Backend;
 
 /// A method and path of the API.
@@ -25,6 +25,8 @@ enum Operation {
     Describe,
     Leave,
     Report,
+    Deliver,
+    EventHead,
     FindHosts,
     ServiceCertificate,
     HostCertificates,
@@ -40,6 +42,8 @@ pub const ROUTES: &[Route] = &[
     Route { method: "PUT", path: "/v1/hosts/self", operation: Operation::Describe },
     Route { method: "DELETE", path: "/v1/hosts/self", operation: Operation::Leave },
     Route { method: "POST", path: "/v1/hosts/self/report", operation: Operation::Report },
+    Route { method: "POST", path: "/v1/events", operation: Operation::Deliver },
+    Route { method: "GET", path: "/v1/hosts/self/events/head", operation: Operation::EventHead },
     Route { method: "GET", path: "/v1/hosts", operation: Operation::FindHosts },
     Route { method: "POST", path: "/v1/ssh/service-certificates", operation: Operation::ServiceCertificate },
     Route { method: "POST", path: "/v1/ssh/host-certificates", operation: Operation::HostCertificates },
@@ -77,6 +81,8 @@ fn handler(operation: &Operation) -> MethodRouter<Arc<Backend>> {
         Operation::Describe => put(hosts::describe),
         Operation::Leave => delete(hosts::leave),
         Operation::Report => post(hosts::report),
+        Operation::Deliver => post(events::deliver),
+        Operation::EventHead => get(events::head),
         Operation::FindHosts => get(ssh::find_hosts),
         Operation::ServiceCertificate => post(ssh::service_certificate),
         Operation::HostCertificates => post(ssh::host_certificates),

@@ -6,6 +6,7 @@
 mod command_line;
 mod credentials;
 mod enrollment;
+mod events;
 mod hosts;
 mod misbehaviour;
 mod openapi;

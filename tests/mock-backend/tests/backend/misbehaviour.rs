@@ -191,6 +191,8 @@ fn every_fault_of_the_table_can_be_switched_on() {
             "role" => "timestamp",
             "kind" => "users",
             "flaw" => "expired",
+            "how" => "ahead",
+            "whole" => "true",
             "code" if *name == "unauthorized" => "clock-skew",
             "code" => "500",
             _ => "1",

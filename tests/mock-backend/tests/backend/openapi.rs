@@ -12,6 +12,7 @@ use hostward_protocol::report::{
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
+use crate::events::Log;
 use crate::support::{Bench, TEAM, TestHost, read_token};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBNIIhm0F2SGChPWeu03FhwNRRGp5Gb7CGoPB2pnmgUx";
@@ -165,6 +166,7 @@ async fn every_described_answer_is_given_and_fits() {
     let host = enroll(&bench, &mut description).await;
     hosts(&bench, &mut description, &host).await;
     certificates(&bench, &mut description, &host).await;
+    events(&bench, &mut description, &host).await;
     repository(&bench, &mut description, &host).await;
     let leave = host.send(&bench, Method::DELETE, "/v1/hosts/self", Vec::new()).await;
     assert_eq!(description.check("DELETE", "/v1/hosts/self", leave).await, 204);
@@ -272,6 +274,41 @@ async fn certificates(bench: &Bench, description: &mut Description, host: &TestH
         let large = host.send(bench, method.clone(), sent, vec![b' '; (16 << 20) + 1]).await;
         check(path, method.clone(), large, 413).await;
     }
+}
+
+async fn events(bench: &Bench, description: &mut Description, host: &TestHost) {
+    const HEAD: &str = "/v1/hosts/self/events/head";
+    const EVENTS: &str = "/v1/events";
+    let mut check = async |method: &str, path: &str, response: Response, expected: u16| {
+        assert_eq!(description.check(method, path, response).await, expected, "{path}");
+    };
+    let head = async || host.send(bench, Method::GET, HEAD, Vec::new()).await;
+    check("GET", HEAD, head().await, 200).await;
+    let mut log = Log::default();
+    let batch = log.batch(3);
+    check("POST", EVENTS, host.deliver(bench, EVENTS, &batch, Some("k")).await, 200).await;
+    check("GET", HEAD, head().await, 200).await;
+    let next = log.batch(1);
+    check("POST", EVENTS, host.deliver(bench, EVENTS, &next, Some("k")).await, 422).await;
+    bench.client().fault_on("refuse-events", &["type=test", "whole=true"]).unwrap();
+    check("POST", EVENTS, host.deliver(bench, EVENTS, &next, None).await, 422).await;
+    bench.client().fault_on("refuse-events", &["type=test"]).unwrap();
+    check("POST", EVENTS, host.deliver(bench, EVENTS, &next, None).await, 200).await;
+    bench.client().fault_off(None).unwrap();
+    let other = Log { number: 1, ..Log::default() }.batch(1);
+    check("POST", EVENTS, host.deliver(bench, EVENTS, &other, None).await, 409).await;
+    check("POST", EVENTS, host.deliver(bench, EVENTS, b"[{}]", None).await, 400).await;
+    check("POST", EVENTS, host.deliver(bench, EVENTS, &vec![b' '; (1 << 20) + 1], None).await, 413).await;
+    check("POST", EVENTS, host.send(bench, Method::POST, EVENTS, batch.clone()).await, 415).await;
+    let large = host.send(bench, Method::GET, HEAD, vec![b' '; (16 << 20) + 1]).await;
+    check("GET", HEAD, large, 413).await;
+    for (method, path) in [(Method::GET, HEAD), (Method::POST, EVENTS)] {
+        for response in unauthorized(bench, host, &method, path, &batch).await {
+            check(method.as_str(), path, response, 401).await;
+        }
+    }
+    let schema = json!({ "$ref": "#/components/schemas/Events" });
+    description.check_schema(&schema, &serde_json::from_slice(&batch).unwrap(), "a batch");
 }
 
 /// The three ways in which a credential does not do.

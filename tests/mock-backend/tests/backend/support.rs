@@ -11,6 +11,7 @@ use hostward_mock_backend::backend::Options;
 use hostward_mock_backend::client::Client;
 use hostward_mock_backend::server::Server;
 use hostward_protocol::api::{Claims, EnrollRequest, EnrollResponse, HostInfo, IDEMPOTENCY_KEY, Proof};
+use hostward_protocol::events::BATCH_MEDIA_TYPE;
 use hostward_protocol::problem::{Code, Problem};
 use hostward_protocol::token::EnrollmentToken;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -168,6 +169,11 @@ impl TestHost {
         }
     }
 
+    /// Talks to a backend that is at another port now.
+    pub fn move_to(&mut self, bench: &Bench) {
+        self.origin = bench.server.url.clone();
+    }
+
     pub fn public_key(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.pair.public_key())
     }
@@ -211,6 +217,15 @@ impl TestHost {
         change(&mut claims);
         let request = bench.http.request(method, bench.url(path)).bearer_auth(self.sign(&claims));
         request.body(body).send().await.unwrap()
+    }
+
+    pub async fn deliver(&self, bench: &Bench, path: &str, batch: &[u8], key: Option<&str>) -> Response {
+        let token = self.sign(&self.claims(&Method::POST, path, batch));
+        let mut request = bench.http.post(bench.url(path)).bearer_auth(token).body(batch.to_vec());
+        if let Some(key) = key {
+            request = request.header(IDEMPOTENCY_KEY, key);
+        }
+        request.header("Content-Type", BATCH_MEDIA_TYPE).send().await.unwrap()
     }
 
     pub fn enrollment(&self, secret: &str) -> EnrollRequest {

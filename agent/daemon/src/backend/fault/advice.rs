@@ -153,6 +153,16 @@ impl Refusal {
                 Backend,
                 "have the backend sign SSH certificates for this project, or use another issuer",
             ),
+            Some(Code::EventUnacceptable) => (
+                "event-unacceptable",
+                Backend,
+                "see why the backend does not take this event; it stays in the log of this host",
+            ),
+            Some(Code::EventsDiverged) => (
+                "events-diverged",
+                Operator,
+                "find out who rewrote the log of events. If this machine was restored from a snapshot or a backup, enroll it anew: put a token into /etc/hostward/enrollment.token",
+            ),
             None if self.status == StatusCode::TOO_MANY_REQUESTS => {
                 ("backend-busy", Host, "nothing: it is tried again when the backend said")
             }
