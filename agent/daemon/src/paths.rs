@@ -57,11 +57,11 @@ pub struct Options {
     /// For tests: what root says of grants.
     #[arg(long, hide = true, default_value = GRANTS_FILE)]
     pub grants: PathBuf,
-    /// For tests: what reads the journal; empty for nothing.
+    /// For tests: what reads the journal; empty for nothing. Where `/usr` is not merged, `/bin` is where it is.
     #[arg(
         long,
         hide = true,
-        default_value = "/usr/bin/journalctl",
+        default_value = "/bin/journalctl",
         value_parser = OsStringValueParser::new().map(PathBuf::from)
     )]
     pub journalctl: PathBuf,

@@ -102,14 +102,14 @@ impl Reading {
         let records = Records::new(&options.records, &options.spill, 0, &position.records);
         let since = if position.since == 0 { Utc::now().timestamp() } else { position.since };
         let lost = Lost::new(&options.spill, &options.boot(), position.lost.clone());
-        let is_new = position.since == 0;
         let engine =
             Engine::resume(position, told, Box::new(host::OfHost { grants: options.grants.clone() }));
         let granted = Granted::new(&options.grants, options.told_grants());
         let changed = watch(&options);
         let follow = Follow::new(options.journalctl.clone());
         let now = Instant::now();
-        let unkept = is_new.then_some(now);
+        // Whoever ends soon is to find that there was a start.
+        let unkept = now.checked_sub(KEEP).or(Some(now));
         Reading {
             changed,
             records,
@@ -271,7 +271,8 @@ impl Reading {
     }
 }
 
-/// Watches the directories of records. Where one is missing, what is written there later is found when something else wakes.
+/// Watches the directories of records, and where journald begins and ends its files. Where one is missing, what is written
+/// there later is found when something else wakes.
 fn watch(options: &Options) -> Option<Inotify> {
     let inotify = match Inotify::init() {
         Ok(inotify) => inotify,
@@ -288,6 +289,10 @@ fn watch(options: &Options) -> Option<Inotify> {
                 dir.display()
             );
         }
+    }
+    for dir in follow::places().into_iter().flatten() {
+        let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO | WatchMask::ONLYDIR;
+        let _there_is_none = inotify.watches().add(dir, mask);
     }
     Some(inotify)
 }

@@ -1,7 +1,7 @@
 //! The files of the PAM module's records: the one that is written to, those that are full, and the spill file.
 //!
-//! A file is known by its inode and its first line, since an inode may be another file's later. Nothing but a regular file
-//! of root's with one link is read.
+//! A file is known by its first record, which has a random id: numbers of devices and inodes may be another's after a boot.
+//! Nothing but a regular file of root's with one link is read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -37,13 +37,14 @@ pub enum RecordsError {
     },
 }
 
-/// A file, told from another with its number.
+/// A file, whatever its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Id {
-    device: u64,
-    inode: u64,
     /// Hash of its first line.
     first: String,
+    /// Of a file whose first line is no record, so that it may be as another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inode: Option<u64>,
 }
 
 /// How far a file was read.
@@ -148,7 +149,6 @@ impl Records {
 
 /// Which file it is; `None` while it has no whole line.
 fn identify(file: &File) -> io::Result<Option<Id>> {
-    let found = file.metadata()?;
     let mut line = Vec::new();
     let mut from = file;
     from.seek(SeekFrom::Start(0))?;
@@ -156,7 +156,9 @@ fn identify(file: &File) -> io::Result<Option<Id>> {
     if line.last() != Some(&b'\n') && line.len() < MAX_LINE {
         return Ok(None);
     }
-    Ok(Some(Id { device: found.dev(), inode: found.ino(), first: digest(&line)[..16].to_owned() }))
+    let is_record = line.strip_suffix(b"\n").is_some_and(|line| Record::parse(line).is_ok());
+    let inode = if is_record { None } else { Some(file.metadata()?.ino()) };
+    Ok(Some(Id { first: digest(&line)[..32].to_owned(), inode }))
 }
 
 /// Reads on from `offset`; where to read on after that.
@@ -283,6 +285,12 @@ mod tests {
         append(&full, &line(604));
         assert_eq!(numbers(&mut dirs.open(&positions)).0, [604, 603]);
         assert_eq!(numbers(&mut dirs.open(&[])).0.len(), 605);
+        // On another file system, as after a boot for all that the numbers of inodes say.
+        let moved = Dirs::new();
+        for name in [CURRENT, "1800000000000.jsonl"] {
+            fs::copy(dirs.dir().join(name), moved.dir().join(name)).unwrap();
+        }
+        assert_eq!(numbers(&mut moved.open(&positions)).0, [604, 603]);
         // A file with the number of one that is gone is another.
         fs::remove_file(&full).unwrap();
         fs::remove_file(&current).unwrap();

@@ -62,6 +62,11 @@ impl Sessions {
         }
     }
 
+    /// Whether that it was opened is known already.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.ended.iter().any(|ended| ended == id) || self.open.iter().any(|open| open.id == id)
+    }
+
     /// A session was opened.
     pub(crate) fn opened(
         &mut self,

@@ -30,6 +30,18 @@ pub fn make(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("cannot create the cgroup `{}`", path.display()))
 }
 
+/// Removes the group at `path` and those below it, as far as nothing is in them.
+///
+/// A group that was killed must not be used again: Linux kills what is cloned into it from a group that was not.
+pub fn remove(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path());
+        }
+    }
+    let _still_in_use = fs::remove_dir(path);
+}
+
 /// Kills every process in the group and below it.
 pub fn kill(path: &Path) {
     let _already_gone = fs::write(path.join("cgroup.kill"), "1");

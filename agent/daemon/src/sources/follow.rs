@@ -17,8 +17,11 @@ const MAX_LINE: usize = 256 << 10;
 const PORTION: usize = 64 << 10;
 /// Which of the directories below is this host's own.
 const MACHINE_ID: &str = "/etc/machine-id";
-/// Where journald writes: to the first of these that is there.
-const JOURNALS: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
+/// Where journald keeps what is to last, and where it writes before it does, or if it never is to.
+const LASTING: &str = "/var/log/journal";
+const UNTIL_REBOOT: &str = "/run/log/journal";
+/// What journald writes to; it takes the one away that it has copied to where it lasts.
+const WRITTEN: &str = "system.journal";
 /// A child that lives this long is not one that cannot start.
 const HEALTHY: Duration = Duration::from_secs(60);
 
@@ -113,14 +116,19 @@ impl Drop for Follow {
     }
 }
 
-/// The directory of this host's journal. Beside it are those of containers, and of hosts that send theirs: what they
-/// say of root is not to be believed.
-fn journal() -> io::Result<PathBuf> {
+/// The directories in which this host's journal may be. Beside them are those of containers, and of hosts that send
+/// theirs: what they say of root is not to be believed.
+pub fn places() -> io::Result<[PathBuf; 2]> {
     let id = std::fs::read_to_string(MACHINE_ID)
         .map_err(|error| io::Error::new(error.kind(), format!("cannot read `{MACHINE_ID}`: {error}")))?;
-    let places = JOURNALS.map(|journals| Path::new(journals).join(id.trim()));
-    let [lasting, until_reboot] = places;
-    Ok(if lasting.is_dir() { lasting } else { until_reboot })
+    Ok([LASTING, UNTIL_REBOOT].map(|journals| Path::new(journals).join(id.trim())))
+}
+
+/// The one that journald writes to. What it once kept is still there where it no longer does.
+fn journal() -> io::Result<PathBuf> {
+    let [lasting, until_reboot] = places()?;
+    let lasts = lasting.is_dir() && !until_reboot.join(WRITTEN).exists();
+    Ok(if lasts { lasting } else { until_reboot })
 }
 
 fn start(program: &Path, from: Option<&str>, since: i64) -> io::Result<Running> {

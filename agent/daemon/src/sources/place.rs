@@ -13,11 +13,12 @@ const PORTION: usize = 1 << 20;
 
 /// What was kept, and what the log has that it does not know of.
 pub struct Kept {
+    /// With the time from which on the journal counts, if anybody knows it.
     pub position: Position,
     pub told: Told,
 }
 
-/// Reads both. Without a position the whole log says what was told.
+/// Reads both. Without a position the whole log says what was told, and from when on there is something to tell.
 pub fn kept(path: &Path, log: &Path) -> Kept {
     let found = disk::read_json::<Position>(path).unwrap_or_else(|error| {
         log::warn!("{error}: the log of events says what was read");
@@ -38,6 +39,7 @@ pub fn kept(path: &Path, log: &Path) -> Kept {
         for record in batch.lines.iter().filter_map(|line| Record::read(line)) {
             if std::mem::take(&mut is_first) {
                 told.begins_with(&record);
+                position.since = record.time.timestamp();
             }
             told.learn(&record);
             position.sessions.learn(&record);

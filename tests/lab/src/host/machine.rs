@@ -51,6 +51,7 @@ impl Machine {
         ready
             .set_read_timeout(Some(Duration::from_millis(200)))
             .context("cannot listen for the host's readiness")?;
+        cgroup::remove(&self.cgroup);
         cgroup::make(&self.cgroup)?;
         let console = fs::File::create(self.console()).context("cannot create the console log")?;
         let errors = console.try_clone().context("cannot share the console log")?;
@@ -123,6 +124,10 @@ impl Machine {
     pub(crate) fn kill(&self) {
         cgroup::kill(&self.cgroup);
         self.reap();
+        let deadline = Instant::now() + SHUTDOWN_PATIENCE;
+        while !self.is_off() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn reap(&self) {
