@@ -110,7 +110,8 @@ impl Engine {
             self.denied_by_pam(record, reason, place);
             return;
         }
-        let is_known = matches!(record.what, What::Opened(session) if self.sessions.has(&session.to_string()));
+        let is_known =
+            matches!(record.what, What::Opened(session) if self.sessions.has(&session.to_string()));
         if is_known || self.told.has(Source::Records, &id) || self.told.is_gone(at) {
             // What it says of sessions the log says as well; commands are confirmed by it all the same.
             if let What::Opened(session) = record.what {

@@ -20,6 +20,11 @@ pub const MATCHES: &[&str] = &[
     "_UID=0",
     "_SYSTEMD_UNIT=ssh.service",
     "+",
+    "_UID=0",
+    "SYSLOG_IDENTIFIER=sshd",
+    "SYSLOG_IDENTIFIER=sshd-session",
+    "SYSLOG_IDENTIFIER=sshd-auth",
+    "+",
     "SYSLOG_IDENTIFIER=sudo",
     "SYSLOG_IDENTIFIER=sudo-rs",
     "SYSLOG_IDENTIFIER=su",
@@ -169,11 +174,12 @@ impl Entry {
         let exe = self.exe.as_deref();
         let is = |known: &[&str]| exe.is_some_and(|exe| known.contains(&exe));
         let has_root = is_root || self.capabilities.is_some_and(|found| found & CAP_SETUID != 0);
-        let in_ssh = self.unit.as_deref() == Some("ssh.service");
+        let unit = self.unit.as_deref();
+        let was_gone = exe.is_none() && matches!(unit, None | Some("ssh.service"));
         let calls_itself_sshd = matches!(self.identifier.as_str(), "sshd" | "sshd-session" | "sshd-auth");
         match self.identifier.as_str() {
-            // A process in sshd's unit that was gone before journald looked at its program: nobody but root gets there.
-            _ if is_root && (is(SSHD) || (exe.is_none() && in_ssh && calls_itself_sshd)) => Speaker::Sshd,
+            // sshd may end with what it says, before journald looks at its program or even its unit.
+            _ if is_root && (is(SSHD) || (was_gone && calls_itself_sshd)) => Speaker::Sshd,
             "sudo" | "sudo-rs" if is(SUDO) && has_root => Speaker::Sudo { sure: is_root, seen: true },
             "sudo" | "sudo-rs" if exe.is_none() => Speaker::Sudo { sure: false, seen: false },
             "su" if is(SU) && has_root => Speaker::Su { sure: is_root, seen: true },

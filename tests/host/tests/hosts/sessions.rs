@@ -1,6 +1,7 @@
 //! Who came in, who was refused, and what sudo ran: what becomes an event, and what does not.
 
 mod forged;
+mod kills;
 mod kinds;
 mod restarts;
 

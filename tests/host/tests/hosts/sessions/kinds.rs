@@ -43,7 +43,7 @@ on_each_release! {
         assert!(carol.run("sudo -n -u dave /usr/bin/id; echo secret | su - carol -c id").success());
         assert!(!carol.run("echo wrong | su dave -c id").success());
         assert!(!carol.run("echo wrong | sudo -S /usr/bin/whoami").success());
-        host.must("su dave -c id; sudo -u dave true");
+        host.must("su dave -c id; sudo -u dave /bin/true");
         // Nothing is told of cron for local users.
         host.must("printf '* * * * * alice /bin/true\n* * * * * carol /bin/true\n' >/etc/cron.d/both");
         let ran = "journalctl -b -t CRON | grep -q '(alice) CMD' && journalctl -b -t CRON | grep -q '(carol) CMD'";
@@ -78,7 +78,7 @@ on_each_release! {
             "session.closed carol sshd by -",
             "su dave su by root",
             "session.closed dave su by root",
-            "sudo.command root /usr/bin/true as dave Success",
+            "sudo.command root /bin/true as dave Success",
             "session.opened dave sudo by root",
             "session.closed dave sudo by root",
             "session.opened alice cron by -",
