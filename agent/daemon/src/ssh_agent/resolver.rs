@@ -118,11 +118,21 @@ impl Resolver {
     }
 }
 
+impl Names {
+    /// A host that was found by whatever name is known by its id too: it is what clients go on with.
+    fn by_id(&self, id: &str, is_young: impl Fn(&Instant) -> bool) -> Option<&Target> {
+        let young = self.names.values().filter(|(at, _)| is_young(at));
+        let found = young.filter_map(|(at, hosts)| Some((at, hosts.iter().find(|host| host.id == id)?)));
+        found.max_by_key(|(at, _)| **at).map(|(_, host)| host)
+    }
+}
+
 impl Known {
     fn not_older(&self, service: &BoundService, name: &str, age: Duration) -> Option<Hosts> {
         let names = self.of.get(&service.uid).filter(|names| names.service == *service)?;
-        let (at, hosts) = names.names.get(name)?;
-        (at.elapsed() < age).then(|| hosts.clone())
+        let is_young = |at: &Instant| at.elapsed() < age;
+        let own = names.names.get(name).filter(|(at, _)| is_young(at)).map(|(_, hosts)| hosts.clone());
+        own.or_else(|| names.by_id(name, is_young).map(|host| Arc::from([host.clone()])))
     }
 
     fn keep(&mut self, service: &BoundService, name: String, mut hosts: Vec<Target>) -> Hosts {

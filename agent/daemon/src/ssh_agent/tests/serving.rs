@@ -246,6 +246,7 @@ async fn names_are_ways_over_bastions() {
     let world = World::new();
     assert_eq!(world.resolve("web1").await.unwrap(), ["h2", "h1"]);
     assert_eq!(world.resolve("bastion").await.unwrap(), ["h2"]);
+    assert_eq!(world.resolve("h1").await.unwrap(), ["h2", "h1"], "by what ssh goes on with");
     assert_eq!(world.script.looked_up.load(Ordering::Relaxed), 2, "kept");
     assert_eq!(world.resolve("db").await.unwrap_err(), "target-ambiguous");
     assert_eq!(world.resolve("a").await.unwrap_err(), "bastion-loop");
@@ -269,6 +270,7 @@ async fn what_is_known_is_told_while_the_backend_is_down() {
     let own = certificate(&world.answer(JENKINS, IDENTITIES).await);
     world.script.set(Mode::Down);
     assert_eq!(world.resolve("web1").await.unwrap(), ["h2", "h1"]);
+    assert_eq!(world.resolve("h1").await.unwrap(), ["h2", "h1"], "found by another name");
     assert_eq!(world.resolve("web2").await, Err("backend-connection-refused".into()));
     assert_eq!(certificate(&world.answer(JENKINS, IDENTITIES).await), own);
     // Down for one question is down for all, for a while: nobody waits for it twice.
