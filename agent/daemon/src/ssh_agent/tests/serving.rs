@@ -263,6 +263,18 @@ async fn names_are_ways_over_bastions() {
     assert!(finding.message.contains("h3 (db, 192.0.2.1), h4 (db, 192.0.2.1)"), "{}", finding.message);
 }
 
+#[tokio::test]
+async fn the_operator_says_which_names_are_gone_by() {
+    let world = World::new();
+    world.desk.set_hosts(Some(vec!["web?".into()]));
+    assert_eq!(world.resolve("web1").await.unwrap(), ["h2", "h1"], "whatever its bastion is called");
+    assert_eq!(world.resolve("bastion").await.unwrap_err(), "target-not-selected");
+    assert_eq!(world.resolve("h2").await.unwrap(), ["h2"]);
+    assert_eq!(world.resolve("github.com").await.unwrap_err(), "target-unknown");
+    world.desk.set_hosts(None);
+    assert_eq!(world.resolve("bastion").await.unwrap(), ["h2"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_known_is_told_while_the_backend_is_down() {
     let world = World::new();
