@@ -146,6 +146,10 @@ impl Default for Sshd {
 pub struct ServiceUsers {
     /// Whether the SSH agent refuses clients that do not say for which SSH session they ask.
     pub require_hostbound: bool,
+    /// The names by which accounts go to hosts of the policy's, as patterns of ssh_config(5); any where there are none. A
+    /// host may be called what it likes, and is gone to by its id in any case.
+    #[serde(deserialize_with = "step_ca::patterns", skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<String>>,
 }
 
 /// `[policy]`

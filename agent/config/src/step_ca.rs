@@ -3,6 +3,7 @@
 mod service;
 mod text;
 
+pub(crate) use service::hosts as patterns;
 pub use service::{Account, Service};
 pub use text::{CaUrl, Fingerprint};
 

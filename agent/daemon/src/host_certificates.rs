@@ -196,6 +196,7 @@ impl HostCertificates {
             &self.identity.enrollment.host_id,
             &host.ssh_host_keys,
             (&host.hostname, &host.fqdn, &host.canonical_name, &host.alt_names, &host.access_address),
+            &host.instance_id,
         );
         sha256_base64url(&serde_json::to_vec(&all).unwrap_or_default())
     }

@@ -8,6 +8,12 @@ use hostward_protocol::api::HostInfo;
 
 /// The longest public key file that is read.
 const MAX_KEY_LEN: u64 = 16 << 10;
+/// Where cloud-init keeps what the cloud calls this instance, in whichever cloud.
+const INSTANCE_ID: &str = "/var/lib/cloud/data/instance-id";
+/// What it has there where there is no cloud.
+const NO_CLOUD: &str = "iid-datasource-none";
+/// The longest id that is taken for one.
+const MAX_INSTANCE_ID: usize = 128;
 
 /// Collects it. What cannot be read is left out: none of it decides anything.
 pub fn collect(config: &Config, machine: &str, etc_ssh: &Path) -> HostInfo {
@@ -20,6 +26,7 @@ pub fn collect(config: &Config, machine: &str, etc_ssh: &Path) -> HostInfo {
         hostname,
         canonical_name: host.canonical_name.clone(),
         alt_names: host.alt_names.clone(),
+        instance_id: instance_id(Path::new(INSTANCE_ID)),
         access_address: host.access_address.clone().or_else(|| {
             let interface = host.access_interface.as_deref()?;
             let address = interface_address(interface);
@@ -97,6 +104,15 @@ fn ssh_host_keys(dir: &Path) -> Vec<String> {
         .collect()
 }
 
+/// The instance's id, where there is one that can be a name.
+fn instance_id(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let id = text.trim();
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_one = (1..=MAX_INSTANCE_ID).contains(&id.len()) && id.bytes().all(fits) && id != NO_CLOUD;
+    is_one.then(|| id.to_owned())
+}
+
 /// Where sshd listens by its configuration, where it is installed and the file is for everybody to read.
 fn ssh_port(dir: &Path) -> Option<u16> {
     let main = std::fs::read_to_string(dir.join("sshd_config")).ok()?;
@@ -157,6 +173,24 @@ mod tests {
         assert_eq!(found(&["fe80::1", "2001:db8::1", "192.0.2.1"]).as_deref(), Some("192.0.2.1"));
         assert_eq!(found(&["169.254.1.1", "2001:db8::1"]).as_deref(), Some("2001:db8::1"));
         assert_eq!(found(&["fe80::1"]), None);
+    }
+
+    #[test]
+    fn an_instance_id_is_a_name_or_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("instance-id");
+        assert_eq!(instance_id(&path), None);
+        for (text, expected) in [
+            ("i-0123456789abcdef0\n", Some("i-0123456789abcdef0")),
+            ("4012345678901234567", Some("4012345678901234567")),
+            ("iid-datasource-none\n", None),
+            ("", None),
+            ("a b", None),
+            ("*", None),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(instance_id(&path).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

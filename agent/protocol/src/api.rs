@@ -59,6 +59,8 @@ pub struct HostInfo {
     pub canonical_name: Option<String>,
     /// Further names.
     pub alt_names: Vec<String>,
+    /// What the cloud that it runs in calls it, where cloud-init says so.
+    pub instance_id: Option<String>,
     /// The address that clients use.
     pub access_address: Option<String>,
     /// The host through which clients come.

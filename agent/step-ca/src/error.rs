@@ -5,6 +5,7 @@ use hostward_protocol::report::{Finding, Responsible};
 
 use crate::certificate::CertificateError;
 use crate::fault::Fault;
+use crate::skew::Skew;
 
 /// Why the CA gave no certificate that can be used.
 #[derive(Debug, thiserror::Error)]
@@ -105,12 +106,9 @@ pub enum StepCaError {
         /// What the CA said.
         message: String,
     },
-    /// The clocks differ. Positive where this host's is ahead.
-    #[error("the clocks differ: this host's is {} s {} the CA's", seconds.unsigned_abs(), side(*seconds))]
-    ClockSkew {
-        /// By how much.
-        seconds: i64,
-    },
+    /// The clocks differ.
+    #[error("the clocks differ: {0}")]
+    ClockSkew(Skew),
     /// Below the provisioner's minimum.
     #[error("the CA refuses a lifetime of {lifetime} as too short: {message}")]
     LifetimeTooShort {
@@ -157,10 +155,6 @@ fn known(others: &[String]) -> String {
             format!("; it has {}", others.iter().map(|o| format!("`{o}`")).collect::<Vec<_>>().join(", "))
         }
     }
-}
-
-fn side(seconds: i64) -> &'static str {
-    if seconds < 0 { "behind" } else { "ahead of" }
 }
 
 impl StepCaError {
@@ -236,9 +230,10 @@ impl StepCaError {
                 "see the log of step-ca for the reason. Common ones: the host in [step_ca] url is not among `dnsNames` in ca.json; the \
                  provisioner was replaced by another of its name; step-ca was started a moment ago",
             ),
-            StepCaError::ClockSkew { .. } => (
+            StepCaError::ClockSkew(_) => (
                 "step-ca-clock-skew",
-                "set the clock that is wrong, this host's or the CA's (timedatectl set-ntp true)",
+                "see by another clock which of the two is wrong, and set it, on this host or on the CA's \
+                 (timedatectl set-ntp true)",
             ),
             StepCaError::LifetimeTooShort { .. } => (
                 "step-ca-lifetime-too-short",

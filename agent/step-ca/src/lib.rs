@@ -15,6 +15,7 @@ mod pin;
 mod provisioner;
 mod sign;
 mod signature;
+mod skew;
 mod text;
 mod token;
 
@@ -23,6 +24,7 @@ pub use error::StepCaError;
 pub use fault::Fault;
 pub use password::{CREDENTIAL, Password, PasswordError};
 pub use sign::Roots;
+pub use skew::Skew;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +36,7 @@ use ssh_key::Certificate;
 use tokio::sync::Mutex;
 
 use http::Deadline;
+use pin::Pinned;
 use provisioner::Provisioner;
 use token::Options;
 
@@ -58,7 +61,7 @@ pub struct StepCa {
     lifetime: Duration,
     password: Arc<Password>,
     /// Believes only the pinned root.
-    client: Mutex<Option<Client>>,
+    client: Mutex<Option<Pinned>>,
     provisioner: Mutex<Option<Arc<Provisioner>>>,
 }
 
@@ -118,7 +121,16 @@ impl StepCa {
         work: impl Future<Output = Result<T, StepCaError>>,
     ) -> Result<T, StepCaError> {
         let late = || Err(Fault::timeout(&self.base, deadline.patience).into());
-        tokio::time::timeout_at(deadline.at, work).await.unwrap_or_else(|_| late())
+        match tokio::time::timeout_at(deadline.at, work).await.unwrap_or_else(|_| late()) {
+            Err(StepCaError::Fault(fault @ Fault::CertificateTime { .. })) => Err(self.untimely(fault).await),
+            other => other,
+        }
+    }
+
+    /// Why the CA's TLS certificate is not good now: it may be the clocks. The next request looks anew.
+    async fn untimely(&self, fault: Fault) -> StepCaError {
+        let skew = self.client.lock().await.take().and_then(|pinned| pinned.skew);
+        skew.map_or_else(|| fault.into(), StepCaError::ClockSkew)
     }
 
     async fn issued(
@@ -169,16 +181,14 @@ impl StepCa {
         let token =
             token::token(provisioner, &self.base, self.root, &options, now).ok_or(StepCaError::Request)?;
         let asked = (provisioner, now, deadline);
-        let ((wire, ahead), roots) = tokio::try_join!(
+        let ((wire, skew), roots) = tokio::try_join!(
             sign::sign(client, &self.base, wanted.public_key, &token, &options, asked),
             sign::roots(client, &self.base, deadline),
         )?;
         let checked = certificate::check(&wire, wanted, &roots.user, seconds, now);
-        checked.map(|certificate| Issued { certificate, roots }).map_err(|error| match (error, ahead) {
-            (CertificateError::NotNow { .. } | CertificateError::TooLong { .. }, Some(ahead))
-                if ahead.abs() >= sign::SKEW =>
-            {
-                StepCaError::ClockSkew { seconds: ahead.num_seconds() }
+        checked.map(|certificate| Issued { certificate, roots }).map_err(|error| match (error, skew) {
+            (CertificateError::NotNow { .. } | CertificateError::TooLong { .. }, Some(skew)) => {
+                StepCaError::ClockSkew(skew)
             }
             (error, _) => error.into(),
         })
@@ -187,11 +197,12 @@ impl StepCa {
     /// A client for the CA, and whether it is one that was there before.
     async fn client(&self, deadline: Deadline) -> Result<(Client, bool), StepCaError> {
         let mut kept = self.client.lock().await;
-        if let Some(client) = &*kept {
-            return Ok((client.clone(), true));
+        if let Some(pinned) = &*kept {
+            return Ok((pinned.client.clone(), true));
         }
-        let client = pin::pinned(&self.base, self.root, deadline).await?;
-        *kept = Some(client.clone());
+        let pinned = pin::pinned(&self.base, self.root, deadline).await?;
+        let client = pinned.client.clone();
+        *kept = Some(pinned);
         Ok((client, false))
     }
 

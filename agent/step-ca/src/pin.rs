@@ -1,6 +1,7 @@
 //! The CA's root, by its fingerprint: all that TLS with the CA rests on.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use chrono::Utc;
 use hostward_config::Fingerprint;
 use reqwest::{Certificate, Client, StatusCode, Url};
 use rustls::pki_types::CertificateDer;
@@ -9,6 +10,7 @@ use serde::Deserialize;
 
 use crate::error::StepCaError;
 use crate::http::{Belief, Deadline, client, exchange};
+use crate::skew::Skew;
 
 /// One certificate.
 const MAX: usize = 64 << 10;
@@ -18,10 +20,19 @@ struct Root {
     ca: String,
 }
 
+/// A client that believes only certificates under one root.
+#[derive(Debug)]
+pub struct Pinned {
+    pub client: Client,
+    /// How the clocks differed, by the word of whoever answered when the root was fetched: a hint, where a certificate
+    /// is not good at this time.
+    pub skew: Option<Skew>,
+}
+
 /// A client that believes only certificates under the root with this fingerprint.
 ///
 /// The root itself is fetched from whoever answers: it is believed for its fingerprint, and nothing secret is sent.
-pub async fn pinned(base: &Url, fingerprint: Fingerprint, deadline: Deadline) -> Result<Client, StepCaError> {
+pub async fn pinned(base: &Url, fingerprint: Fingerprint, deadline: Deadline) -> Result<Pinned, StepCaError> {
     let url = base.join(&format!("root/{fingerprint}")).map_err(|_| StepCaError::Url(base.to_string()))?;
     let anybody = client(Belief::Anybody)?;
     let answer = exchange(&anybody, url, None, MAX, deadline).await?;
@@ -38,7 +49,7 @@ pub async fn pinned(base: &Url, fingerprint: Fingerprint, deadline: Deadline) ->
     }
     let root = check(&answer.json::<Root>()?.ca, fingerprint)
         .ok_or_else(|| StepCaError::OtherRoot { url: base.to_string(), fingerprint })?;
-    Ok(client(Belief::Root(root))?)
+    Ok(Pinned { client: client(Belief::Root(root))?, skew: Skew::between(Utc::now(), answer.date) })
 }
 
 /// The one certificate in `pem`, if it is the one that is meant.

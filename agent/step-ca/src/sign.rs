@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use reqwest::{Client, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use ssh_key::PublicKey;
@@ -10,14 +10,13 @@ use ssh_key::PublicKey;
 use crate::error::StepCaError;
 use crate::http::{Answer, Deadline, exchange};
 use crate::provisioner::{Provisioner, expect};
+use crate::skew::Skew;
 use crate::token::Options;
 
 /// A certificate, and what else comes with it.
 const MAX_CERTIFICATE: usize = 256 << 10;
 /// Keys of CAs.
 const MAX_ROOTS: usize = 1 << 20;
-/// From where on a difference of clocks is the likely cause of a refusal: step-ca tolerates a minute.
-pub const SKEW: TimeDelta = TimeDelta::seconds(45);
 
 #[derive(Serialize)]
 struct Request<'a> {
@@ -50,7 +49,7 @@ pub struct Roots {
     pub host: Vec<PublicKey>,
 }
 
-/// What was signed, unchecked, and how far this host's clock is ahead of the CA's, where it told.
+/// What was signed, unchecked, and how the clocks differ, where they do.
 pub async fn sign(
     client: &Client,
     base: &Url,
@@ -58,19 +57,19 @@ pub async fn sign(
     token: &str,
     options: &Options<'_>,
     (provisioner, now, deadline): (&Provisioner, DateTime<Utc>, Deadline),
-) -> Result<(Vec<u8>, Option<TimeDelta>), StepCaError> {
+) -> Result<(Vec<u8>, Option<Skew>), StepCaError> {
     let url = base.join("ssh/sign").map_err(|_| StepCaError::Url(base.to_string()))?;
     let wire = public_key.to_bytes().map_err(|_| StepCaError::Request)?;
     let request = Request { public_key: STANDARD.encode(wire), ott: token, options };
     let body = serde_json::to_vec(&request).map_err(|_| StepCaError::Request)?;
     let answer = exchange(client, url, Some(body), MAX_CERTIFICATE, deadline).await?;
-    let ahead = answer.date.map(|date| now - date);
+    let skew = Skew::between(now, answer.date);
     if answer.status != StatusCode::CREATED {
-        return Err(refusal(&answer, options, provisioner, ahead));
+        return Err(refusal(&answer, options, provisioner, skew));
     }
     let signed: Signed = answer.json()?;
     let wire = STANDARD.decode(signed.crt).map_err(|_| answer.foreign())?;
-    Ok((wire, ahead))
+    Ok((wire, skew))
 }
 
 /// Why the CA signs nothing. It tells its log more than us, so what it can be is worked out.
@@ -78,7 +77,7 @@ fn refusal(
     answer: &Answer,
     options: &Options<'_>,
     provisioner: &Provisioner,
-    ahead: Option<TimeDelta>,
+    skew: Option<Skew>,
 ) -> StepCaError {
     let message = match answer.problem() {
         Ok(message) => message,
@@ -88,8 +87,8 @@ fn refusal(
     let principals = || options.principals.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
     match answer.status {
         StatusCode::NOT_IMPLEMENTED => StepCaError::NoSsh,
-        StatusCode::UNAUTHORIZED => match ahead {
-            Some(ahead) if ahead.abs() >= SKEW => StepCaError::ClockSkew { seconds: ahead.num_seconds() },
+        StatusCode::UNAUTHORIZED => match skew {
+            Some(skew) => StepCaError::ClockSkew(skew),
             _ if !provisioner.ssh => StepCaError::SshNotEnabled { name: provisioner.name.clone() },
             _ => StepCaError::Unauthorized { name: provisioner.name.clone(), message },
         },

@@ -21,5 +21,5 @@ pub use agent::Agent;
 pub use backend::Backend;
 pub use host::{BOOT, Host};
 pub use root::{Admission, Root};
-pub use service::{Account, JENKINS, SECOND, STRANGER, Service, UNKNOWN};
+pub use service::{Account, HOMELESS, JENKINS, SECOND, STRANGER, Service, UNKNOWN};
 pub use wait::{PATIENCE, until, within};

@@ -31,6 +31,8 @@ pub struct Account<'a> {
 pub const JENKINS: u32 = 9;
 /// The other one that stands for `deploy`.
 pub const SECOND: u32 = 10;
+/// It stands for `deploy` too, and has no account, as in a container: its home is what HOME says.
+pub const HOMELESS: u32 = 61_234;
 /// Root says that it stands for `deploy`, the backend does not.
 pub const UNKNOWN: u32 = 7;
 /// Stands for nobody.
@@ -58,6 +60,11 @@ uid = 9
 user = "deploy"
 hosts = "labels.role = ci"
 uid = 10
+
+[[services]]
+user = "deploy"
+hosts = "labels.role = ci"
+uid = 61234
 "#;
 
 impl Service {

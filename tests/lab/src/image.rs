@@ -36,6 +36,8 @@ const PACKAGES: &[&str] = &[
 /// In a local repository inside every image, so that a test can `apt-get install` them without a network.
 const OFFERED: &[&str] =
     &["faketime", "git", "libnss-systemd", "nscd", "python3-paramiko", "rsync", "rsyslog", "uidmap"];
+/// Of Ansible bullseye has only the whole, which is large.
+const OFFERED_FROM_BOOKWORM: &[&str] = &["ansible-core"];
 const OFFERED_FROM_TRIXIE: &[&str] = &["sudo-rs"];
 
 /// Makes the image; see the file for its arguments.
@@ -63,6 +65,9 @@ pub fn base(release: Release) -> Result<PathBuf> {
 
 fn offered(release: Release) -> Vec<&'static str> {
     let mut names = OFFERED.to_vec();
+    if release >= Release::Bookworm {
+        names.extend(OFFERED_FROM_BOOKWORM);
+    }
     if release >= Release::Trixie {
         names.extend(OFFERED_FROM_TRIXIE);
     }

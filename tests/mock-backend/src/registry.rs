@@ -209,12 +209,19 @@ impl Registry {
         self.store(host)
     }
 
-    /// Notes that a host sent a request. In memory only: it is not worth a write for each request.
-    pub fn seen(&mut self, id: &str, from: Option<IpAddr>, now: DateTime<Utc>) {
-        if let Some(host) = self.hosts.get_mut(id) {
-            host.last_seen = now;
-            host.address = from.map(|from| from.to_string()).or(host.address.take());
+    /// Notes that a host sent a request. That is not worth a write for each request, but where it comes from is.
+    pub fn seen(&mut self, id: &str, from: Option<IpAddr>, now: DateTime<Utc>) -> Result<(), RegistryError> {
+        let Some(host) = self.hosts.get_mut(id) else {
+            return Ok(());
+        };
+        host.last_seen = now;
+        let before = host.address.take();
+        host.address = from.map(|from| from.to_string()).or_else(|| before.clone());
+        if host.address == before {
+            return Ok(());
         }
+        let host = host.clone();
+        self.store(host)
     }
 
     /// Forgets a host and its reports.

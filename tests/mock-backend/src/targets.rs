@@ -62,6 +62,8 @@ fn matched(host: &Host, name: &str) -> Option<Matched> {
     let is = |candidate: &String| is_same(candidate, name);
     if is(&host.id) || info.canonical_name.as_ref().is_some_and(is) {
         Some(Matched::Id)
+    } else if info.instance_id.as_ref().is_some_and(is) {
+        Some(Matched::Instance)
     } else if is(&info.hostname) || info.fqdn.as_ref().is_some_and(is) {
         Some(Matched::Hostname)
     } else if info.alt_names.iter().any(is) {
@@ -75,7 +77,8 @@ fn matched(host: &Host, name: &str) -> Option<Matched> {
 
 fn names(host: &Host) -> impl Iterator<Item = &str> {
     let info = &host.info;
-    let given = info.canonical_name.iter().chain([&info.hostname]).chain(&info.fqdn).chain(&info.alt_names);
+    let given = info.canonical_name.iter().chain(&info.instance_id).chain([&info.hostname]);
+    let given = given.chain(&info.fqdn).chain(&info.alt_names);
     given.map(String::as_str).chain(address(host)).filter(|name| !name.is_empty())
 }
 
@@ -125,6 +128,8 @@ mod tests {
             host("h-2", "web1", 21, |info| info.canonical_name = Some("www".into())),
             host("h-3", "www", 1, |_| {}),
             host("h-4", "db", 22, |info| info.access_address = Some("db.example".into())),
+            host("h-5", "i-1", 23, |_| {}),
+            host("h-6", "app", 24, |info| info.instance_id = Some("i-1".into())),
         ];
         let found = |name| -> Vec<_> {
             let found = find(hosts.iter(), name, at(10));
@@ -132,6 +137,7 @@ mod tests {
         };
         assert_eq!(found("www"), [(Matched::Id, "h-2")]);
         assert_eq!(found("WEB1"), [(Matched::Hostname, "h-1"), (Matched::Hostname, "h-2")]);
+        assert_eq!(found("i-1"), [(Matched::Instance, "h-6")]);
         assert_eq!(found("h-3"), [], "not heard of for long");
         assert_eq!(found("192.0.2.20"), [(Matched::Address, "h-1")]);
         assert_eq!(found("192.0.2.22"), [], "it said where to connect to");

@@ -201,16 +201,16 @@ async fn a_lifetime_outside_of_the_bounds_is_told() {
 #[tokio::test]
 async fn clocks_that_differ_are_told() {
     let ca = Ca::start();
-    for (off, said) in [(-600, "behind"), (600, "ahead of"), (-90, "behind"), (7200, "ahead of")] {
+    for (off, said) in [
+        (-600, "about 10 minutes behind"),
+        (600, "about 10 minutes ahead of"),
+        (-110, "s behind"),
+        (7210, "about 2 hours ahead of"),
+    ] {
         let (code, message, mend) = ca.client().refused(Utc::now() + TimeDelta::seconds(off)).await;
         assert_eq!(code, "step-ca-clock-skew", "{message}");
-        let seconds: i64 = message
-            .strip_prefix("the clocks differ: this host's is ")
-            .and_then(|rest| rest.strip_suffix(&format!(" s {said} the CA's")))
-            .unwrap_or_else(|| panic!("{message}"))
-            .parse()
-            .unwrap();
-        assert!((seconds - i64::abs(off)).abs() <= 5, "{message}");
+        assert!(message.starts_with("the clocks differ: this host's is "), "{message}");
+        assert!(message.contains(&format!("{said} the CA's: ")), "{message}");
         assert!(mend.contains("timedatectl"), "{mend}");
     }
     // Half a minute is what clocks differ by.

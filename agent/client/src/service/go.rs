@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 use hostward_protocol::service::{Answer, Query};
 
 use super::agent::{Agent, ServiceError};
+use super::ssh_options::Destination;
 use super::{pump, resolve, settings, ssh_options, state};
 
 /// What ssh is called with where nobody said a port.
@@ -22,7 +23,10 @@ pub fn ssh(name: &str, command: &[OsString]) -> anyhow::Result<ExitCode> {
         return Err(agent.unexpected(&Answer::Resolved { user: way.user, route: Vec::new() }).into());
     };
     let mut ssh = Command::new("ssh");
-    ssh.args(ssh_options::arguments(&way.user, &target.id, &program()));
+    // It has to be certified for the name that was asked for: a host that calls itself what another is called may be
+    // found in its place, and no certificate is for a name that two have.
+    let destination = Destination { id: &target.id, called: &name.to_lowercase() };
+    ssh.args(ssh_options::arguments(&way.user, &destination, &program()));
     ssh.arg("--").arg(name).args(command);
     match become_(ssh)? {}
 }
@@ -45,7 +49,9 @@ pub fn proxycommand(name: &str, port: Option<u16>) -> anyhow::Result<ExitCode> {
     let mut ssh = Command::new("ssh");
     // Nothing of the account's own configuration has a say in how a bastion is passed.
     ssh.args(["-F", "none", "-o", "BatchMode=yes"]);
-    ssh.args(ssh_options::arguments(&way.user, &bastion.id, &program()));
+    // Whoever it is, it carries what it cannot read.
+    let destination = Destination { id: &bastion.id, called: &bastion.id };
+    ssh.args(ssh_options::arguments(&way.user, &destination, &program()));
     ssh.arg("-W").arg(format!("[{}]:{port}", target.address)).arg("--").arg(&bastion.id);
     match become_(ssh)? {}
 }

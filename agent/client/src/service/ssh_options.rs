@@ -46,12 +46,21 @@ fn known_hosts_of(service: Option<&BoundService>) -> String {
     }
 }
 
-/// Arguments of an ssh that goes to the host with this id, in which this program finds the way.
-pub fn arguments(user: &str, id: &str, program: &Path) -> Vec<String> {
+/// Where an ssh goes.
+#[derive(Debug)]
+pub struct Destination<'a> {
+    /// The host's id, by which the way is found.
+    pub id: &'a str,
+    /// The name that its certificate must be for.
+    pub called: &'a str,
+}
+
+/// Arguments of an ssh that goes to a host, in which this program finds the way.
+pub fn arguments(user: &str, destination: &Destination<'_>, program: &Path) -> Vec<String> {
     let own = [
         ("User", user.to_owned()),
-        ("HostKeyAlias", id.to_owned()),
-        ("ProxyCommand", proxy_command(program, id)),
+        ("HostKeyAlias", destination.called.to_owned()),
+        ("ProxyCommand", proxy_command(program, destination.id)),
     ];
     let all = everywhere().into_iter().chain(own);
     all.flat_map(|(name, value)| ["-o".to_owned(), format!("{name}={value}")]).collect()
@@ -112,7 +121,8 @@ mod tests {
 
     #[test]
     fn every_option_is_one_that_ssh_knows() {
-        let arguments = arguments("deploy", "h1", Path::new("/usr/bin/hostward"));
+        let destination = Destination { id: "h1", called: "web1" };
+        let arguments = arguments("deploy", &destination, Path::new("/usr/bin/hostward"));
         let output = std::process::Command::new("ssh")
             .args(["-F", "none", "-G"])
             .args(&arguments)
@@ -123,7 +133,7 @@ mod tests {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         for line in [
             "user deploy",
-            "hostkeyalias h1",
+            "hostkeyalias web1",
             "stricthostkeychecking true",
             "forwardagent no",
             "proxycommand /usr/bin/hostward proxycommand -- h1",

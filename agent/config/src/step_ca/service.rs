@@ -135,7 +135,7 @@ fn principals<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<S
     }
 }
 
-fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+pub(crate) fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     let hosts = Vec::<String>::deserialize(deserializer)?;
     let wrong = |text: &&String| {
         let pattern = text.strip_prefix('!').unwrap_or(text);

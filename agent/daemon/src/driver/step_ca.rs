@@ -51,6 +51,7 @@ impl Agent {
     /// Tells the SSH agent what the operator's configuration says of it.
     pub(super) fn set_up_desk(&mut self) {
         self.desk.set_require_hostbound(self.config.service.require_hostbound);
+        self.desk.set_hosts(self.config.service.hosts.clone());
         let known_hosts = self.options.step_ca_known_hosts();
         let credentials = std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from);
         let place = Place { credentials: credentials.as_deref(), known_hosts: &known_hosts };

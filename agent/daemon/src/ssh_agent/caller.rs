@@ -37,9 +37,9 @@ fn unit(cgroup: &str) -> Option<String> {
             && name.len() <= MAX_UNIT
             && !name.contains(|c: char| c.is_control() || c.is_whitespace())
     };
-    // The hierarchy of systemd's own, or the only one.
-    let line = cgroup.lines().find(|line| line.starts_with("0::") || line.contains(":name=systemd:"))?;
-    line.rsplit('/').find(is_unit).map(str::to_owned)
+    // The hierarchy of systemd's own, or the only one. Where both are mounted, either may be the one that is used.
+    let lines = cgroup.lines().filter(|line| line.starts_with("0::") || line.contains(":name=systemd:"));
+    lines.filter_map(|line| line.rsplit('/').find(is_unit)).next().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -53,6 +53,7 @@ mod tests {
         assert_eq!(of("0::/system.slice/actions.runner.service/job-1\n"), "actions.runner.service");
         assert_eq!(of("0::/user.slice/user-112.slice/session-3.scope\n"), "session-3.scope");
         assert_eq!(of("12:pids:/x\n1:name=systemd:/system.slice/cron.service\n"), "cron.service");
+        assert_eq!(of("9:name=systemd:/\n1:cpu:/\n0::/system.slice/cron.service\n"), "cron.service");
         for none in ["", "0::/\n", "nonsense", "0::/a b.service\n"] {
             assert_eq!(unit(none), None, "{none}");
         }

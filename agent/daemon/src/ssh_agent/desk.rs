@@ -32,6 +32,8 @@ pub struct Desk {
     offices: Arc<Offices>,
     step_ca: Mutex<Option<Arc<Authority>>>,
     require_hostbound: AtomicBool,
+    /// Names by which hosts of the backend's are gone to; any where there are none.
+    hosts: Mutex<Option<Vec<String>>>,
     clock: Arc<Clock>,
     record: Arc<Record>,
 }
@@ -54,6 +56,7 @@ impl Desk {
             offices,
             step_ca: Mutex::default(),
             require_hostbound: AtomicBool::new(false),
+            hosts: Mutex::default(),
             clock,
             record,
         }
@@ -89,6 +92,11 @@ impl Desk {
     /// Whether clients that do not say for which session they ask are refused.
     pub fn set_require_hostbound(&self, require: bool) {
         self.require_hostbound.store(require, Ordering::Relaxed);
+    }
+
+    /// By which names hosts of the backend's are gone to, as patterns; any where there are none.
+    pub fn set_hosts(&self, patterns: Option<Vec<String>>) {
+        *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = patterns;
     }
 
     /// Root may have written something down: forgets what is not bound any more.
@@ -186,7 +194,10 @@ impl Desk {
 
     async fn route(&self, service: &BoundService, name: &str) -> Result<Vec<Target>, Finding> {
         match &service.issuer {
-            ServiceIssuer::Backend => self.resolver.route(service, name).await,
+            ServiceIssuer::Backend => {
+                let patterns = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                self.resolver.route(service, name, patterns.as_deref()).await
+            }
             ServiceIssuer::StepCa { hosts } => route::route(hosts, name, self.clock.now()),
         }
     }

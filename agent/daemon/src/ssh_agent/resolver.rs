@@ -11,6 +11,7 @@ use hostward_protocol::service::BoundService;
 use super::bindings::Bound;
 use super::flights::Flights;
 use super::issuer::{Offices, PATIENCE, shown};
+use super::step_ca::route::selects;
 
 /// For how long what the backend said is not asked again.
 const FRESH: Duration = Duration::from_secs(10);
@@ -54,10 +55,21 @@ impl Resolver {
         Resolver { known: Mutex::default(), asking: Arc::default(), offices }
     }
 
-    /// The way to `name` for whom `service` binds: bastions first, the target last.
-    pub async fn route(self: &Arc<Self>, service: &BoundService, name: &str) -> Result<Vec<Target>, Finding> {
+    /// The way to `name` for whom `service` binds: bastions first, the target last. Where there are patterns, one must
+    /// select the name, or it must be the target's id: a host says itself what it is called, but for its id.
+    pub async fn route(
+        self: &Arc<Self>,
+        service: &BoundService,
+        name: &str,
+        patterns: Option<&[String]>,
+    ) -> Result<Vec<Target>, Finding> {
         match tokio::time::timeout(PATIENCE + MARGIN, self.hops(service, name)).await {
-            Ok(route) => route,
+            Ok(route) => {
+                let route = route?;
+                let is_id = route.last().is_some_and(|target| target.id.eq_ignore_ascii_case(name));
+                let is_selected = patterns.is_none_or(|patterns| selects(patterns, name));
+                if is_id || is_selected { Ok(route) } else { Err(not_selected(name)) }
+            }
             Err(_) => Err(Finding {
                 code: "backend-timeout".into(),
                 subject: format!("host `{}`", shown(name)),
@@ -118,11 +130,21 @@ impl Resolver {
     }
 }
 
+impl Names {
+    /// A host that was found by whatever name is known by its id too: it is what clients go on with.
+    fn by_id(&self, id: &str, is_young: impl Fn(&Instant) -> bool) -> Option<&Target> {
+        let young = self.names.values().filter(|(at, _)| is_young(at));
+        let found = young.filter_map(|(at, hosts)| Some((at, hosts.iter().find(|host| host.id == id)?)));
+        found.max_by_key(|(at, _)| **at).map(|(_, host)| host)
+    }
+}
+
 impl Known {
     fn not_older(&self, service: &BoundService, name: &str, age: Duration) -> Option<Hosts> {
         let names = self.of.get(&service.uid).filter(|names| names.service == *service)?;
-        let (at, hosts) = names.names.get(name)?;
-        (at.elapsed() < age).then(|| hosts.clone())
+        let is_young = |at: &Instant| at.elapsed() < age;
+        let own = names.names.get(name).filter(|(at, _)| is_young(at)).map(|(_, hosts)| hosts.clone());
+        own.or_else(|| names.by_id(name, is_young).map(|host| Arc::from([host.clone()])))
     }
 
     fn keep(&mut self, service: &BoundService, name: String, mut hosts: Vec<Target>) -> Hosts {
@@ -162,6 +184,17 @@ fn unknown(name: &str) -> Finding {
             .into(),
         responsible: Responsible::Backend,
         mend: "see whether the name is right, the host is up, and a grant lets the service user log in there"
+            .into(),
+    }
+}
+
+fn not_selected(name: &str) -> Finding {
+    Finding {
+        code: "target-not-selected".into(),
+        subject: format!("host `{}`", shown(name)),
+        message: "a host is called so, but accounts of this host do not go by that name".into(),
+        responsible: Responsible::Operator,
+        mend: "let `hosts` of [service] in /etc/hostward/hostward.toml select it, then `systemctl reload hostward`; or use its id"
             .into(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hostward_contract_tests::{JENKINS, SECOND, STRANGER, Service, UNKNOWN};
+use hostward_contract_tests::{HOMELESS, JENKINS, SECOND, STRANGER, Service, UNKNOWN};
 use hostward_protocol::service::{Answer, Query};
 
 /// How long anybody may be made to wait.
@@ -129,13 +129,14 @@ fn resolve_is_an_exit_status_for_ssh() {
 #[test]
 fn an_account_may_turn_it_off_for_itself() {
     let service = Service::start();
+    service.bind(&[(HOMELESS, "deploy")]);
     let home = service.host.dir().join("home");
     std::fs::create_dir(&home).unwrap();
-    nix::unistd::chown(&home, Some(JENKINS.into()), None).unwrap();
-    service.jenkins().hostward(&["version"]);
+    nix::unistd::chown(&home, Some(HOMELESS.into()), None).unwrap();
+    service.account(HOMELESS).hostward(&["version"]);
     let program = service.host.dir().join("hostward");
     let hostward = |arguments: &[&str]| {
-        let mut command = service.jenkins().command(program.to_str().unwrap());
+        let mut command = service.account(HOMELESS).command(program.to_str().unwrap());
         command.env("HOME", &home).args(arguments).output().unwrap()
     };
     let said = |output: std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();

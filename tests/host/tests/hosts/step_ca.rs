@@ -56,6 +56,24 @@ impl<'lab> Site<'lab> {
         });
     }
 
+    /// Has the agent take another time for now.
+    fn shift_clock(&self, shift: Option<&str>) {
+        let place = "/run/systemd/system/hostward.service.d/clock.conf";
+        match shift {
+            Some(shift) => {
+                let library = self.ci.ok("dpkg -L libfaketime | grep '/libfaketimeMT.so.1$'");
+                let dropin = format!(
+                    "[Service]\nEnvironment=LD_PRELOAD={} FAKETIME={shift} FAKETIME_DONT_FAKE_MONOTONIC=1\n\
+                     Environment=FAKETIME_NO_CACHE=1\nMemoryDenyWriteExecute=no\n",
+                    library.trim()
+                );
+                self.ci.write(place, 0o644, "root:root", dropin);
+            }
+            None => self.ci.must(&format!("rm {place}")),
+        }
+        self.ci.must("systemctl daemon-reload && systemctl restart hostward");
+    }
+
     /// Has jenkins try, who is to be told this.
     fn refused(&self, code: &str, mend: &str) {
         for command in ["hostward ssh web1 true", "ssh web1 true"] {
@@ -165,6 +183,18 @@ on_each_release! {
         site.ca.start_again();
         site.ci.wait_until_ok(SOON, "runuser -u jenkins -- ssh web1 true </dev/null");
         site.wait_until_asked("provisioner ci: the last exchange succeeded");
+
+        // The agent's clock alone: the machine's own belongs to all. An hour behind it, the CA's TLS certificate is of the future.
+        site.ci.install_offered("faketime");
+        for (shift, said) in [("+1h", "about 60 minutes ahead of the CA's: "), ("-1h", "about 60 minutes behind the CA's: ")] {
+            site.shift_clock(Some(shift));
+            site.refused("step-ca-clock-skew", "see by another clock which of the two is wrong");
+            for told in [site.jenkins("hostward ssh web1 true"), site.jenkins("ssh web1 true </dev/null"), site.jenkins("hostward status")] {
+                assert!(told.to_string().contains(said), "{shift}: {told}");
+            }
+        }
+        site.shift_clock(None);
+        site.ci.wait_until_ok(SOON, "runuser -u jenkins -- ssh web1 true </dev/null");
 
         // What the operator wrote about accounts is judged by root, who says what is refused.
         let refused = site.set_up(&site.ca.configuration(&JENKINS.replace("jenkins", "root")), StepCa::PASSWORD);

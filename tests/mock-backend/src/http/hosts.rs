@@ -193,7 +193,8 @@ impl Received {
         };
         self.verify(backend, &key, &claimed)?;
         let peer = self.parts.extensions.get::<Peer>().map(|peer| peer.0);
-        backend.registry().seen(&claimed, peer, Utc::now());
+        let seen = backend.registry().seen(&claimed, peer, Utc::now());
+        seen.map_err(|error| Refused::internal(&error))?;
         Ok(claimed)
     }
 

@@ -402,6 +402,7 @@ fn full_host_info() -> HostInfo {
         canonical_name: Some("web1.example".into()),
         fqdn: Some("web1.example.org".into()),
         alt_names: vec!["www".into()],
+        instance_id: Some("i-0123456789abcdef0".into()),
         access_address: Some("192.0.2.1".into()),
         bastion: Some("gate".into()),
         labels: [("env".to_owned(), "prod".to_owned())].into(),

@@ -32,7 +32,7 @@ pub fn route(patterns: &[String], name: &str, now: DateTime<Utc>) -> Result<Vec<
 }
 
 /// As ssh_config(5) has it: one pattern at least matches, and none of those with `!` does.
-fn selects(patterns: &[String], name: &str) -> bool {
+pub fn selects(patterns: &[String], name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let mut is_selected = false;
     for pattern in patterns {

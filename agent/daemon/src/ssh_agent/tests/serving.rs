@@ -246,6 +246,7 @@ async fn names_are_ways_over_bastions() {
     let world = World::new();
     assert_eq!(world.resolve("web1").await.unwrap(), ["h2", "h1"]);
     assert_eq!(world.resolve("bastion").await.unwrap(), ["h2"]);
+    assert_eq!(world.resolve("h1").await.unwrap(), ["h2", "h1"], "by what ssh goes on with");
     assert_eq!(world.script.looked_up.load(Ordering::Relaxed), 2, "kept");
     assert_eq!(world.resolve("db").await.unwrap_err(), "target-ambiguous");
     assert_eq!(world.resolve("a").await.unwrap_err(), "bastion-loop");
@@ -262,6 +263,18 @@ async fn names_are_ways_over_bastions() {
     assert!(finding.message.contains("h3 (db, 192.0.2.1), h4 (db, 192.0.2.1)"), "{}", finding.message);
 }
 
+#[tokio::test]
+async fn the_operator_says_which_names_are_gone_by() {
+    let world = World::new();
+    world.desk.set_hosts(Some(vec!["web?".into()]));
+    assert_eq!(world.resolve("web1").await.unwrap(), ["h2", "h1"], "whatever its bastion is called");
+    assert_eq!(world.resolve("bastion").await.unwrap_err(), "target-not-selected");
+    assert_eq!(world.resolve("h2").await.unwrap(), ["h2"]);
+    assert_eq!(world.resolve("github.com").await.unwrap_err(), "target-unknown");
+    world.desk.set_hosts(None);
+    assert_eq!(world.resolve("bastion").await.unwrap(), ["h2"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_known_is_told_while_the_backend_is_down() {
     let world = World::new();
@@ -269,6 +282,7 @@ async fn what_is_known_is_told_while_the_backend_is_down() {
     let own = certificate(&world.answer(JENKINS, IDENTITIES).await);
     world.script.set(Mode::Down);
     assert_eq!(world.resolve("web1").await.unwrap(), ["h2", "h1"]);
+    assert_eq!(world.resolve("h1").await.unwrap(), ["h2", "h1"], "found by another name");
     assert_eq!(world.resolve("web2").await, Err("backend-connection-refused".into()));
     assert_eq!(certificate(&world.answer(JENKINS, IDENTITIES).await), own);
     // Down for one question is down for all, for a while: nobody waits for it twice.

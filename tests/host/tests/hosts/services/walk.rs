@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hostward_host_tests::{SOON, edited, new_lab, on_each_release};
+use hostward_host_tests::{Release, SOON, edited, new_lab, on_each_release};
 
 use super::site::{BOUND, Site, team};
 
@@ -67,7 +67,7 @@ on_each_release! {
     /// Programs that go over ssh, and one that speaks to the agent itself.
     fn whatever_speaks_to_an_agent_works(release) {
         let lab = new_lab();
-        let site = Site::new(&lab, release);
+        let mut site = Site::new(&lab, release);
         for host in [&site.ci.host, &site.web2] {
             host.install_offered("git rsync");
         }
@@ -95,12 +95,15 @@ on_each_release! {
         // Ports are forwarded, which a way over a bastion needs; the account's own configuration may ask for it.
         let forwarded = site.jenkins("ssh -W 127.0.0.1:22 web2 </dev/zero | head -c 4");
         assert_eq!(forwarded.stdout, "SSH-", "{forwarded}");
+        who_asked_is_written_down(&site);
+        what_is_good_is_used_while_the_backend_is_down(&mut site);
     }
 
     /// Hosts are believed for their certificates, and without a question.
     fn a_host_with_another_key_is_refused_without_a_prompt(release) {
         let lab = new_lab();
         let site = Site::new(&lab, release);
+        a_name_that_is_anothers_leads_nowhere(&site);
         site.bastion.must(
             "ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/other && \
              sed -i '1i HostKey /etc/ssh/other' /etc/ssh/sshd_config && systemctl restart ssh",
@@ -109,6 +112,119 @@ on_each_release! {
             let refused = site.jenkins(&format!("timeout 20 {command} </dev/null"));
             assert_eq!(refused.status, 255, "{command}: {refused}");
             assert!(refused.stderr.contains("Host key verification failed"), "{command}: {refused}");
+        }
+    }
+}
+
+/// Ansible's own connection is plain ssh; what it may become is what sudo grants. On one release: it is large and slow.
+#[test]
+fn ansible_goes_where_the_account_goes() {
+    let lab = new_lab();
+    let site = Site::new(&lab, Release::Bookworm);
+    site.ci.host.install_offered("ansible-core");
+    for host in [&site.web1, &site.web2] {
+        host.install_offered("python3");
+    }
+    site.ci.host.write("/srv/inventory", 0o644, "root:root", "[web]\nweb1\nweb2\n");
+    let ansible = |rest: &str| format!("cd && LC_ALL=C.UTF-8 ansible --inventory /srv/inventory {rest}");
+    let pinged = site.jenkins(&ansible("all --one-line --module-name ping"));
+    for host in ["web1", "web2"] {
+        assert!(pinged.stdout.contains(&format!("{host} | SUCCESS => ")), "{pinged}");
+    }
+    let who =
+        site.jenkins(&ansible("web2 --one-line --module-name command --args 'id -un'")).expect_success();
+    assert!(who.ends_with("| (stdout) deploy\n"), "{who}");
+
+    let restart = ansible("web2 --module-name command --args 'sudo -n systemctl restart nginx'");
+    let before = Site::nginx(&site.web2);
+    let restarted = site.jenkins(&restart);
+    assert!(restarted.success(), "{restarted}");
+    assert_ne!(Site::nginx(&site.web2), before);
+    // It becomes somebody else by a shell, which is more than one command.
+    let become_root = ansible("web2 --one-line --become --module-name command --args 'id -un'");
+    let refused = site.jenkins(&become_root);
+    assert!(!refused.success() && refused.stdout.contains("sudo"), "{refused}");
+    let _version = site.ci.publish(|text| {
+        edited(
+            text,
+            "no_passwd = true\ncommands = [",
+            "no_passwd = true\ncommands = [{ executable = \"/bin/sh\" }, { executable = \"/usr/bin/sh\" },",
+        )
+    });
+    site.web2.wait_until_ok(SOON, "grep -rq bin/sh /etc/sudoers.d");
+    let became = site.jenkins(&become_root).expect_success();
+    assert!(became.ends_with("| (stdout) root\n"), "{became}");
+}
+
+/// A host of the project says that it is called what another is called.
+fn a_name_that_is_anothers_leads_nowhere(site: &Site<'_>) {
+    let names = "[host]\ncanonical_name = \"web1\"\nalt_names = [\"shop\", \"git.example\"]\n";
+    let web3 = site.ci.beside("web3", &format!("[labels]\nrole = \"web\"\n{names}"));
+    web3.wait_until_ok(SOON, "grep -q HostCertificate /etc/ssh/sshd_config.d/10-hostward.conf");
+    site.ci.host.wait_until_ok(SOON, "runuser -u jenkins -- ssh web3 true");
+    // What it says it is called is a better kind of name than what web1 is.
+    let found = format!("runuser -u jenkins -- hostward resolve web1 | grep -qF ' {} '", web3.address());
+    site.ci.host.wait_until_ok(SOON, &found);
+    for command in ["ssh web1 hostname", "hostward ssh web1 hostname"] {
+        let refused = site.jenkins(&format!("timeout 20 {command} </dev/null"));
+        assert!(refused.status == 255 && refused.stdout.is_empty(), "{command}: {refused}");
+        assert!(refused.stderr.contains("Host key verification failed"), "{command}: {refused}");
+    }
+    // The same kind of name is nobody's.
+    site.bastion.must(
+        "sed -i '/role/a [host]\\nalt_names = [\"shop\"]' /etc/hostward/hostward.toml && systemctl reload hostward",
+    );
+    site.ci
+        .host
+        .wait_until_ok(SOON, "runuser -u jenkins -- hostward resolve shop 2>&1 | grep -q 'several hosts'");
+    let refused = site.jenkins("hostward ssh shop true");
+    assert_eq!(refused.status, 1, "{refused}");
+    for host in [&site.bastion, &web3] {
+        assert!(refused.stderr.contains(&format!(", {})", host.address())), "{refused}");
+    }
+    let refused = site.jenkins("ssh shop true </dev/null");
+    assert!(refused.status == 255 && refused.stderr.contains("several hosts are called so"), "{refused}");
+    // What no other host is called it may be called, unless the operator says which names are the project's.
+    assert_eq!(site.jenkins("ssh git.example hostname").expect_success(), "web3\n");
+    site.ci.configure("[labels]\nrole = \"ci\"\n[service]\nhosts = [\"web?\", \"bastion\"]\n");
+    site.ci.host.wait_until_ok(SOON, "! runuser -u jenkins -- hostward resolve -q git.example");
+    let settings = site.jenkins("ssh -G git.example").expect_success();
+    assert!(settings.contains("user jenkins\n") && !settings.contains("hostward"), "{settings}");
+    web3.must("hostward unenroll --yes");
+    site.ci.host.wait_until_ok(SOON, "runuser -u jenkins -- ssh web1 true");
+}
+
+/// The uid decided; process and unit are for whoever reads the log.
+fn who_asked_is_written_down(site: &Site<'_>) {
+    // What it had is gone with the agent that had it.
+    site.ci.host.must("systemctl restart hostward");
+    site.ci.host.must("systemd-run --quiet --wait --unit=job --property=User=jenkins ssh web2 true");
+    let event = site.ci.host.ok("hostward events --type certificate.issued --json | tail -n 1");
+    for part in [
+        "\"unit\":\"job.service\"",
+        "\"uid\":\"112\"",
+        "\"name\":\"service:deploy@ci:uid=112\"",
+        "\"principals\":[\"deploy\"]",
+    ] {
+        assert!(event.contains(part), "{part}: {event}");
+    }
+}
+
+/// Hosts too, by whatever they are called; then it is told why there is nothing, and soon.
+fn what_is_good_is_used_while_the_backend_is_down(site: &mut Site<'_>) {
+    site.ci.backend.stop();
+    for command in ["ssh web2 id -un", "hostward ssh web2 id -un"] {
+        assert_eq!(site.jenkins(command).expect_success(), "deploy\n", "{command}");
+    }
+    site.ci.host.must("systemctl restart hostward");
+    for (command, status) in
+        [("hostward ssh web2 true", 1), ("hostward resolve web2", 1), ("ssh web2 true", 255)]
+    {
+        let start = Instant::now();
+        let refused = site.jenkins(&format!("{command} </dev/null"));
+        assert!(refused.status == status && start.elapsed() < Duration::from_secs(5), "{command}: {refused}");
+        if status == 1 {
+            assert!(refused.stderr.contains("refuses connections"), "{command}: {refused}");
         }
     }
 }
