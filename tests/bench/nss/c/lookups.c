@@ -109,8 +109,7 @@ static uint64_t of_group(const struct group *found)
 			/* An error is no entry, and is noticed as such. */				\
 			(void)call(key, &entry, asker->buffer, buffer_len, &found);			\
 		}											\
-		if (found)										\
-			asker->link = of_##type(found) & nothing;					\
+		asker->link = (found ? of_##type(found) : limit_empty) & nothing;			\
 		return found != NULL;									\
 	}
 
@@ -131,7 +130,7 @@ static int gids_of(struct asker *asker, const char *name)
 		limit_initgroups(name, PRIMARY, asker->gids, &count);
 	else
 		getgrouplist(name, PRIMARY, asker->gids, &count);
-	asker->link = asker->gids[count - 1] & nothing;
+	asker->link = (count > 1 ? asker->gids[count - 1] : limit_empty) & nothing;
 	return count > 1;
 }
 
