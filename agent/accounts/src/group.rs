@@ -1,8 +1,12 @@
 //! One group's record: fixed head, where its members' names start, its name and their names.
 
+use crate::ahead;
 use crate::format::{GROUP_HEAD, MAX_NAME, Name, PASSWORD, UNIT};
 use crate::lookup::Section;
 use crate::read::{part, u32_at};
+
+/// Enough that a processor sees where this leads to.
+const LINES: usize = 4;
 
 /// A group, as a view of the record.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +23,9 @@ pub struct GroupRecord<'a> {
 impl<'a> GroupRecord<'a> {
     #[inline(always)]
     pub(crate) fn at(section: Section<'a>, record: u32) -> Option<Self> {
-        Self::at_offset(section, usize::try_from(record).ok()?.checked_mul(UNIT)?)
+        let offset = usize::try_from(record).ok()?.checked_mul(UNIT)?;
+        ahead::fetch(section.from(offset)?, LINES);
+        Self::at_offset(section, offset)
     }
 
     #[inline(always)]

@@ -1,8 +1,12 @@
 //! One user's record: fixed head, strings, gids, tail.
 
+use crate::ahead;
 use crate::format::{HAS_VALID_UNTIL, MAX_NAME, Name, PASSWORD, UNIT, USER_HEAD};
 use crate::lookup::Section;
 use crate::read::{part, u16_at, u32_at, u64_at};
+
+/// Most records with ten or twenty gids have no more lines than these and the first.
+const LINES: usize = 2;
 
 /// A user, as a view of the record.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +27,9 @@ pub struct UserRecord<'a> {
 impl<'a> UserRecord<'a> {
     #[inline(always)]
     pub(crate) fn at(section: Section<'a>, record: u32) -> Option<Self> {
-        Self::at_offset(section, usize::try_from(record).ok()?.checked_mul(UNIT)?)
+        let offset = usize::try_from(record).ok()?.checked_mul(UNIT)?;
+        ahead::fetch(section.from(offset)?, LINES);
+        Self::at_offset(section, offset)
     }
 
     #[inline(always)]
