@@ -76,7 +76,8 @@ fn main() -> Result<()> {
 fn size(arguments: &Arguments, users: usize, setting: &mut Setting) -> Result<()> {
     let people = People::of(users);
     let names: usize = people.users.iter().map(|user| user.name.len() + 1 + 8).sum();
-    setting.buffer = names + 4096;
+    // libnss-cache asks for a MiB, however small a group is.
+    setting.buffer = (names + 4096).max(2 << 20);
     println!("\n## {users} users, {} groups\n", people.groups.len());
     write_database(&people, &setting.data)?;
     fs::write(setting.data.join("table"), table::write(&people))?;
