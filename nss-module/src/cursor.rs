@@ -9,55 +9,80 @@ use hostward_accounts::Lookup;
 
 use crate::status::Outcome;
 
-const START: u64 = 0;
-const BEHIND: u64 = 1 << 32;
-const END: u64 = 2 << 32;
-
-/// The position of one enumeration, which a process has only one of per database.
+/// The position of one enumeration, which a process has only one of per database: the id of the last entry, and in the lower
+/// half the place of the mapping that it was in (two bits) with the number of the record behind it there. All in one, so that
+/// nobody can find half of it. Without a place, the number says what else there is to say.
 pub(crate) struct Cursor {
     position: AtomicU64,
-    /// Number of the mapping and of the record that the last entry was in. Only ever a hint: whose record it is is looked
-    /// at again, and two threads may leave here what the other one found.
-    record: AtomicU64,
 }
+
+const START: u64 = 0;
+const BEHIND: u64 = 1;
+const END: u64 = 2;
+
+const NUMBER_BITS: u32 = 30;
+const NUMBERS: u32 = 1 << NUMBER_BITS;
 
 /// One kind of entry of one mapping.
 pub(crate) trait Entries {
     type Entry;
     /// The entry behind this id.
     fn after(&self, last: Option<u32>) -> Lookup<Self::Entry>;
-    /// The same, if the record of this number is the one with that id.
-    fn behind(&self, record: u32, last: u32) -> Option<Lookup<Self::Entry>>;
-    /// Id and record number.
+    /// The same, if the record of this number is the one behind that of this id.
+    fn at(&self, record: u32, last: u32) -> Lookup<Self::Entry>;
+    /// The id, and the number of the record behind.
     fn place(entry: &Self::Entry) -> (u32, u32);
-    /// What tells this mapping from all others, if it is kept.
-    fn mapping(&self) -> Option<u32>;
+    /// Where the mapping is kept, 0 for one that is not: no other is there before all cursors have forgotten the place.
+    fn mapping(&self) -> u32;
 }
 
 impl Cursor {
     pub(crate) const fn new() -> Self {
-        Self { position: AtomicU64::new(START), record: AtomicU64::new(0) }
+        Self { position: AtomicU64::new(START) }
     }
 
     pub(crate) fn rewind(&self) {
         self.position.store(START, Ordering::Release);
     }
 
+    /// Forgets which record is the next if that is in the mapping of this place. Nobody reads that any more, so that
+    /// nobody can come to know it anew meanwhile.
+    pub(crate) fn forget(&self, mapping: u32) {
+        let mut position = self.position.load(Ordering::Acquire);
+        while is_in(position, mapping) {
+            let behind = position >> 32 << 32 | BEHIND;
+            match self.position.compare_exchange(position, behind, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(moved) => position = moved,
+            }
+        }
+    }
+
     /// Gives the entry behind the last one to `fill`. Moves on only if `fill` succeeds, so that a buffer too small
     /// loses nobody; two threads never get the same entry.
+    ///
+    /// Where `will_fill` says that it will, moves on first: an exchange takes longer behind all that `fill` writes.
     #[inline(always)]
-    pub(crate) fn next<E: Entries>(&self, entries: &E, fill: impl Fn(&E::Entry) -> Outcome) -> Outcome {
+    pub(crate) fn next<E: Entries>(
+        &self,
+        entries: &E,
+        will_fill: impl Fn(&E::Entry) -> bool,
+        fill: impl Fn(&E::Entry) -> Outcome,
+    ) -> Outcome {
         let position = self.position.load(Ordering::Acquire);
-        let record = self.record.load(Ordering::Acquire);
         // Nearly always: an entry behind one that is where it was.
-        if let Some(mapping) = entries.mapping()
-            && u64::from(mapping) == record >> 32
-            && position & BEHIND != 0
-            && let Some(Lookup::Found(entry)) = entries.behind(record as u32, position as u32)
+        if is_in(position, entries.mapping())
+            && let Lookup::Found(entry) = entries.at(position as u32 % NUMBERS, (position >> 32) as u32)
         {
-            let outcome = fill(&entry);
-            if outcome != Outcome::SUCCESS || self.move_on::<E>(position, &entry, mapping) {
-                return outcome;
+            if will_fill(&entry) {
+                if self.move_on(position, entries, &entry) {
+                    return fill(&entry);
+                }
+            } else {
+                let outcome = fill(&entry);
+                if outcome != Outcome::SUCCESS || self.move_on(position, entries, &entry) {
+                    return outcome;
+                }
             }
         }
         self.look_up_next(entries, fill)
@@ -65,15 +90,12 @@ impl Cursor {
 
     /// Whether nobody else did.
     #[inline(always)]
-    fn move_on<E: Entries>(&self, from: u64, to: &E::Entry, mapping: u32) -> bool {
-        let (id, record) = E::place(to);
-        let position = BEHIND | u64::from(id);
-        let moved =
-            self.position.compare_exchange(from, position, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        if moved {
-            self.record.store(u64::from(mapping) << 32 | u64::from(record), Ordering::Release);
-        }
-        moved
+    fn move_on<E: Entries>(&self, from: u64, entries: &E, to: &E::Entry) -> bool {
+        let ((id, behind), mapping) = (E::place(to), entries.mapping());
+        let known = mapping != 0 && behind < NUMBERS;
+        let low = if known { u64::from(mapping << NUMBER_BITS | behind) } else { BEHIND };
+        let to = u64::from(id) << 32 | low;
+        self.position.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     #[cold]
@@ -84,14 +106,12 @@ impl Cursor {
             let last = match position {
                 START => None,
                 END => return Outcome::END,
-                behind => Some(behind as u32),
+                behind => Some((behind >> 32) as u32),
             };
             match entries.after(last) {
                 Lookup::Found(entry) => {
                     let outcome = fill(&entry);
-                    // No mapping is number 0, so that the record is not looked for there.
-                    let mapping = entries.mapping().unwrap_or_default();
-                    if outcome != Outcome::SUCCESS || self.move_on::<E>(position, &entry, mapping) {
+                    if outcome != Outcome::SUCCESS || self.move_on(position, entries, &entry) {
                         return outcome;
                     }
                 }
@@ -106,4 +126,9 @@ impl Cursor {
             }
         }
     }
+}
+
+#[inline(always)]
+fn is_in(position: u64, mapping: u32) -> bool {
+    mapping != 0 && position as u32 >> NUMBER_BITS == mapping
 }

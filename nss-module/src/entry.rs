@@ -16,9 +16,18 @@ use crate::cursor::{Cursor, Entries};
 use crate::kept::{Mapped, One, by_the_long_way};
 use crate::status::Outcome;
 
+// Where: see `kept::PLACE`.
+#[unsafe(link_section = ".data")]
 static PASSWD: Cursor = Cursor::new();
+#[unsafe(link_section = ".data")]
 static GROUP: Cursor = Cursor::new();
+#[unsafe(link_section = ".data")]
 static SHADOW: Cursor = Cursor::new();
+
+/// Nobody reads the mapping of this place any more, and there will be another.
+pub(crate) fn forget(place: u32) {
+    [&PASSWD, &GROUP, &SHADOW].iter().for_each(|cursor| cursor.forget(place));
+}
 
 /// Asks the database in force, tells `errnop` what there is to tell, and gives the status.
 ///
@@ -60,18 +69,18 @@ impl<'a> Entries for Users<'a> {
     }
 
     #[inline(always)]
-    fn behind(&self, record: u32, last: u32) -> Option<Lookup<UserRecord<'a>>> {
-        self.0.database().user_behind(record, last)
+    fn at(&self, record: u32, last: u32) -> Lookup<UserRecord<'a>> {
+        self.0.database().user_at(record, last)
     }
 
     #[inline(always)]
     fn place(user: &UserRecord<'a>) -> (u32, u32) {
-        (user.uid(), user.number())
+        (user.uid(), user.next())
     }
 
     #[inline(always)]
-    fn mapping(&self) -> Option<u32> {
-        self.0.number()
+    fn mapping(&self) -> u32 {
+        self.0.place()
     }
 }
 
@@ -85,18 +94,18 @@ impl<'a> Entries for Groups<'a> {
     }
 
     #[inline(always)]
-    fn behind(&self, record: u32, last: u32) -> Option<Lookup<GroupRecord<'a>>> {
-        self.0.database().group_behind(record, last)
+    fn at(&self, record: u32, last: u32) -> Lookup<GroupRecord<'a>> {
+        self.0.database().group_at(record, last)
     }
 
     #[inline(always)]
     fn place(group: &GroupRecord<'a>) -> (u32, u32) {
-        (group.gid(), group.number())
+        (group.gid(), group.next())
     }
 
     #[inline(always)]
-    fn mapping(&self) -> Option<u32> {
-        self.0.number()
+    fn mapping(&self) -> u32 {
+        self.0.place()
     }
 }
 
@@ -118,21 +127,24 @@ struct Buffer {
 }
 
 impl Buffer {
-    /// Copies `text` to offset `at`, if it fits.
+    /// Whether `text` fits into it.
+    #[inline(always)]
+    fn holds(self, text: &[u8]) -> bool {
+        text.len() <= self.len
+    }
+
+    /// Copies `text` to its start, if it fits.
     ///
     /// # Safety
     /// The buffer is writable over its whole length and nothing of the database's.
     #[inline(always)]
-    unsafe fn put(self, at: usize, text: &[u8]) -> Option<*mut c_char> {
-        if at.checked_add(text.len())? > self.len {
+    unsafe fn put(self, text: &[u8]) -> Option<*mut c_char> {
+        if !self.holds(text) {
             return None;
         }
         // SAFETY: just checked to lie within the buffer, which is the caller's promise.
-        unsafe {
-            let to = self.start.add(at);
-            ptr::copy_nonoverlapping(text.as_ptr().cast(), to, text.len());
-            Some(to)
-        }
+        unsafe { ptr::copy_nonoverlapping(text.as_ptr().cast(), self.start, text.len()) };
+        Some(self.start)
     }
 }
 
@@ -141,7 +153,7 @@ impl Buffer {
 #[inline(always)]
 unsafe fn fill_passwd(user: &UserRecord<'_>, result: *mut passwd, buffer: Buffer) -> Outcome {
     // SAFETY: the caller's promise.
-    let Some(text) = (unsafe { buffer.put(0, user.strings()) }) else {
+    let Some(text) = (unsafe { buffer.put(user.strings()) }) else {
         return Outcome::TOO_SMALL;
     };
     // SAFETY: `result` is the caller's promise. The offsets lie within the strings (checked when the record was read).
@@ -163,7 +175,7 @@ unsafe fn fill_passwd(user: &UserRecord<'_>, result: *mut passwd, buffer: Buffer
 /// As for [`fill_passwd`].
 unsafe fn fill_shadow(user: &UserRecord<'_>, result: *mut spwd, buffer: Buffer) -> Outcome {
     // SAFETY: the caller's promise.
-    let Some(text) = (unsafe { buffer.put(0, user.name_and_password()) }) else {
+    let Some(text) = (unsafe { buffer.put(user.name_and_password()) }) else {
         return Outcome::TOO_SMALL;
     };
     // SAFETY: `result` is the caller's promise. The offset lies within what was copied.
@@ -186,15 +198,17 @@ unsafe fn fill_shadow(user: &UserRecord<'_>, result: *mut spwd, buffer: Buffer) 
 
 /// # Safety
 /// As for [`fill_passwd`].
+#[inline(always)]
 unsafe fn fill_group(record: &GroupRecord<'_>, result: *mut group, buffer: Buffer) -> Outcome {
     const POINTER: usize = size_of::<*mut c_char>();
     // The pointers come first, aligned; the text needs no alignment.
     let pad = buffer.start.addr().wrapping_neg() % POINTER;
     let count = record.member_count();
     let text_at = count.checked_add(1).and_then(|n| n.checked_mul(POINTER)).and_then(|n| n.checked_add(pad));
-    // SAFETY: the caller's promise.
-    let text = text_at.and_then(|at| unsafe { buffer.put(at, record.strings()) });
-    let Some(text) = text else {
+    let strings = record.strings();
+    let Some(text_at) =
+        text_at.filter(|at| at.checked_add(strings.len()).is_some_and(|end| end <= buffer.len))
+    else {
         // A damaged record might ask for more and more.
         let sound = record.members().all(|member| member.is_some());
         return if sound { Outcome::TOO_SMALL } else { Outcome::CORRUPT };
@@ -202,16 +216,20 @@ unsafe fn fill_group(record: &GroupRecord<'_>, result: *mut group, buffer: Buffe
     let Some(starts) = record.starts() else {
         return Outcome::CORRUPT;
     };
-    // SAFETY: `pad` is below `text_at`, which lies within the buffer.
-    let members = unsafe { buffer.start.add(pad) }.cast::<*mut c_char>();
+    // SAFETY: both lie within the buffer, `pad` being below `text_at`.
+    let (members, text) = unsafe { (buffer.start.add(pad).cast::<*mut c_char>(), buffer.start.add(text_at)) };
     let (mut to, mut before) = (members, 0);
-    starts.for_each(|at| {
-        // SAFETY: `starts` are `count` offsets within the text, none of them its first byte (`Starts`); `count + 1` pointers
+    let copy = |at: usize, part: &[u8]| {
+        // SAFETY: the strings from `at` on. All of them fit into the buffer from `text_at` on, which is the caller's promise.
+        unsafe { ptr::copy_nonoverlapping(part.as_ptr().cast(), text.add(at), part.len()) };
+    };
+    starts.for_each(copy, |at| {
+        // SAFETY: `starts` are `count` offsets within the strings, none of them their first byte (`Starts`); `count + 1` pointers
         // fit between `pad` and `text_at`.
         unsafe {
             to.write(text.add(at));
             to = to.add(1);
-            before |= *text.add(at).sub(1);
+            before |= *strings.as_ptr().add(at).sub(1);
         }
     });
     // What stands before a name ends the one before it.
@@ -376,7 +394,15 @@ pub unsafe extern "C" fn _nss_hostward_getpwent_r(
 ) -> c_int {
     let buffer = Buffer { start: buffer, len };
     // SAFETY: glibc passes a result, a buffer of that length and errno.
-    unsafe { ask!(errnop, |mapped| PASSWD.next(&Users(mapped), |user| fill_passwd(user, result, buffer))) }
+    unsafe {
+        ask!(errnop, |mapped| {
+            PASSWD.next(
+                &Users(mapped),
+                |user| buffer.holds(user.strings()),
+                |user| fill_passwd(user, result, buffer),
+            )
+        })
+    }
 }
 
 /// Ends the enumeration of passwd.
@@ -427,7 +453,15 @@ pub unsafe extern "C" fn _nss_hostward_getspent_r(
 ) -> c_int {
     let buffer = Buffer { start: buffer, len };
     // SAFETY: glibc passes a result, a buffer of that length and errno.
-    unsafe { ask!(errnop, |mapped| SHADOW.next(&Users(mapped), |user| fill_shadow(user, result, buffer))) }
+    unsafe {
+        ask!(errnop, |mapped| {
+            SHADOW.next(
+                &Users(mapped),
+                |user| buffer.holds(user.name_and_password()),
+                |user| fill_shadow(user, result, buffer),
+            )
+        })
+    }
 }
 
 /// Ends the enumeration of shadow.
@@ -499,7 +533,12 @@ pub unsafe extern "C" fn _nss_hostward_getgrent_r(
 ) -> c_int {
     let buffer = Buffer { start: buffer, len };
     // SAFETY: glibc passes a result, a buffer of that length and errno.
-    unsafe { ask!(errnop, |mapped| GROUP.next(&Groups(mapped), |group| fill_group(group, result, buffer))) }
+    unsafe {
+        ask!(errnop, |mapped| {
+            // Whether its members are sound shows only while they are written.
+            GROUP.next(&Groups(mapped), |_| false, |group| fill_group(group, result, buffer))
+        })
+    }
 }
 
 /// Ends the enumeration of group.

@@ -16,6 +16,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use hostward_accounts::map::Mapping;
 use hostward_accounts::{Database, PATH, system};
 
+use crate::entry::forget;
 use crate::status::Outcome;
 
 /// The mapping in force and those that some reader has not left yet.
@@ -32,8 +33,8 @@ pub(crate) struct Mapped {
     // Before `mapping`, which it borrows from.
     database: Database<'static>,
     mapping: Mapping,
-    /// No other mapping that this process keeps has the same; 0 for one that is not kept.
-    number: u32,
+    /// The number of its place; 0 for one that is not kept.
+    place: u32,
 }
 
 impl Mapped {
@@ -43,7 +44,7 @@ impl Mapped {
         // SAFETY: the pages stay where they are until `mapping` is dropped, wherever the struct itself moves;
         // the lifetime leaves this type only shortened to that of a borrow of it (`Access::database`).
         let database = unsafe { transmute::<Database<'_>, Database<'static>>(database) };
-        Ok(Self { database, mapping, number: 0 })
+        Ok(Self { database, mapping, place: 0 })
     }
 
     #[inline(always)]
@@ -51,10 +52,10 @@ impl Mapped {
         &self.database
     }
 
-    /// What a record's number is good with, if anything: see [`Database::user_behind`].
+    /// Where it is kept, if it is: numbers of its records are good as long as that is so.
     #[inline(always)]
-    pub(crate) fn number(&self) -> Option<u32> {
-        (self.number != 0).then_some(self.number)
+    pub(crate) fn place(&self) -> u32 {
+        self.place
     }
 }
 
@@ -68,18 +69,19 @@ struct Place {
 // it is not `CURRENT` then, and none of its counters is above zero.
 unsafe impl Sync for Place {}
 
+// In `.data` though it is zeros, as all that is written to but the counters: these have the pages of `.bss` to themselves then,
+// which the advice about forks need not cut in pieces, and the page of the others is this process's own once it is loaded.
+#[unsafe(link_section = ".data")]
 static PLACE: [Place; PLACES] =
     [const { Place { content: UnsafeCell::new(MaybeUninit::uninit()), full: AtomicBool::new(false) } };
         PLACES];
 
 /// The number of the place in force plus one, or 0 for none; and `LINGERING`.
+#[unsafe(link_section = ".data")]
 static CURRENT: AtomicUsize = AtomicUsize::new(0);
 const NUMBER: usize = 3;
 /// Some mapping that is out of force was not left yet when somebody looked. Who leaves looks again.
 const LINGERING: usize = 4;
-
-/// How many mappings were kept so far.
-static KEPT: AtomicU32 = AtomicU32::new(0);
 
 /// In pages of its own, the only ones that a forked child finds empty.
 static COUNTERS: Counters = Counters {
@@ -135,9 +137,15 @@ impl Access {
 #[inline(never)]
 pub(crate) fn by_the_long_way(ask: impl FnOnce(&Mapped) -> Outcome) -> Outcome {
     match refresh() {
-        Ok(access) => ask(access.mapped()),
+        Ok(access) => apart(ask, access.mapped()),
         Err(outcome) => outcome,
     }
+}
+
+/// So that what asking takes of the stack is not taken while a file is mapped.
+#[inline(never)]
+fn apart(ask: impl FnOnce(&Mapped) -> Outcome, mapped: &Mapped) -> Outcome {
+    ask(mapped)
 }
 
 /// The one reader of its shard: it comes with one exchange and goes with a plain store. Nearly always there is no other.
@@ -284,8 +292,9 @@ fn keep(mut fresh: Mapped) -> Result<Access, Outcome> {
     let Some((index, place)) = free.and_then(|index| Some((index, PLACE.get(index)?))) else {
         return Ok(Access::Private(fresh));
     };
-    // After four thousand million replacements this starts over, with numbers that no cursor has any more.
-    fresh.number = KEPT.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+    fresh.place = index.wrapping_add(1) as u32;
+    // Nobody has read what was there since before the place was emptied.
+    forget(fresh.place);
     // SAFETY: we hold `changing`, and the place is not full: no reader gets as far as its content.
     unsafe { (*place.content.get()).write(fresh) };
     place.full.store(true, Ordering::SeqCst);

@@ -8,17 +8,21 @@ use std::vec::Vec;
 
 use crate::format::{MAGIC, MAJOR, MAX_NAME, MINOR, MINOR_WITH_SUBIDS, PROBE_LIMIT, PROLOGUE, at, checksum};
 
+mod both;
 mod check;
 mod index;
 mod members;
+mod names;
 mod records;
 mod subids;
 
+use both::both;
 use check::{check_group, check_user};
 use index::{Keys, Tables, Unplaced};
 use members::Members;
-use records::{write_groups, write_users};
-use subids::write_subids;
+use names::Names;
+use records::{place_groups, place_users, write_groups, write_users};
+use subids::{subids_len, write_subids};
 
 use crate::subids::SubidRange;
 
@@ -99,36 +103,42 @@ pub enum BuildError {
 /// If two entries share a name or an id, an id is reserved, or a string cannot be told apart from what surrounds
 /// it in `getent`'s or sshd's lines.
 pub fn build(users: &[User], groups: &[Group], generation: u64) -> Result<Vec<u8>, BuildError> {
-    users.iter().try_for_each(check_user)?;
+    let (first, second) = users.split_at(users.len() / 2);
+    let check = |users: &[User]| users.iter().try_for_each(check_user);
+    let (first, second) = both(users.len(), || check(first), || check(second));
+    first.and(second)?;
     groups.iter().try_for_each(|group| check_group(group, users.len()))?;
     let users = in_order(users, |user| user.uid).map_err(BuildError::DuplicateUid)?;
     let groups = in_order(groups, |group| group.gid).map_err(BuildError::DuplicateGid)?;
     let homes = [users.sorted.len(), users.sorted.len(), groups.sorted.len(), groups.sorted.len()];
-    let mut tables = Tables::new(homes)?;
+    let tables = Tables::new(homes)?;
 
     let members = Members::new(&users, &groups);
-    let records = records::len(&users.sorted, groups.sorted.len(), &members);
-    let mut file = Vec::with_capacity(PROLOGUE + tables.end + records);
-    file.resize(PROLOGUE + tables.end, 0);
-    let users_at = file.len();
-    let user_records = write_users(&mut file, &users.sorted, &members)?;
-    let groups_at = file.len();
-    let group_records = write_groups(&mut file, &users.sorted, &groups.sorted, &members)?;
-    let subids_at = file.len();
-    write_subids(&mut file, &users.sorted)?;
-    let subids_len = file.len() - subids_at;
+    let all_names = Names::of(&users.sorted);
+    let user_places = place_users(tables.end, &users.sorted, &members)?;
+    let group_places = place_groups(user_places.end, &groups.sorted, &members, &all_names)?;
+    let (users_at, groups_at) = (tables.end, user_places.end);
+    let (subids_at, subids_len) = (group_places.end, subids_len(&users.sorted));
+    let mut file = vec![0; PROLOGUE + subids_at + subids_len];
+    let (user_records, rest) = file[PROLOGUE + users_at..].split_at_mut(groups_at - users_at);
+    write_users(user_records, &users.sorted, &members, &user_places)?;
+    let (group_records, subids) = rest.split_at_mut(subids_at - groups_at);
+    write_groups(group_records, &groups.sorted, &members, &all_names, &group_places)?;
+    write_subids(subids, &users.sorted)?;
+    drop(members);
 
     let names = |n: usize| users.sorted.get(n).map(|user| user.name.as_str());
     let group_names = |n: usize| groups.sorted.get(n).map(|group| group.name.as_str());
-    let user_names = Keys::Names(users.sorted.iter().map(|user| user.name.as_bytes()).collect());
+    let user_names = Keys::Names((0..count(users.sorted.len())?).map(|rank| all_names.bytes(rank)).collect());
     let user_ids = Keys::Ids(users.sorted.iter().map(|user| user.uid).collect());
     let group_name_keys = Keys::Names(groups.sorted.iter().map(|group| group.name.as_bytes()).collect());
     let group_ids = Keys::Ids(groups.sorted.iter().map(|group| group.gid).collect());
+    let (user_records, group_records) = (&user_places.numbers, &group_places.numbers);
     let keys = [
-        (user_names, &user_records),
-        (user_ids, &user_records),
-        (group_name_keys, &group_records),
-        (group_ids, &group_records),
+        (user_names, user_records),
+        (user_ids, user_records),
+        (group_name_keys, group_records),
+        (group_ids, group_records),
     ];
     let mut seed = 0;
     for attempt in 1..=64 {
@@ -163,12 +173,12 @@ pub fn build(users: &[User], groups: &[Group], generation: u64) -> Result<Vec<u8
         header.put_u64(at::TABLES + n * 16, table.at as u64);
         header.put_u64(at::TABLES + n * 16 + 8, u64::from(table.homes));
     }
-    header.put_u64(at::USERS, (users_at - PROLOGUE) as u64);
+    header.put_u64(at::USERS, users_at as u64);
     header.put_u64(at::USERS + 8, (groups_at - users_at) as u64);
-    header.put_u64(at::GROUPS, (groups_at - PROLOGUE) as u64);
+    header.put_u64(at::GROUPS, groups_at as u64);
     header.put_u64(at::GROUPS + 8, (subids_at - groups_at) as u64);
     if subids_len != 0 {
-        header.put_u64(at::SUBIDS, (subids_at - PROLOGUE) as u64);
+        header.put_u64(at::SUBIDS, subids_at as u64);
         header.put_u64(at::SUBIDS + 8, subids_len as u64);
     }
     header.put(at::USER_COUNT, &count(users.sorted.len())?.to_le_bytes());

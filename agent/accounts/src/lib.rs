@@ -17,6 +17,7 @@
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod ahead;
 mod format;
 mod group;
 mod lookup;

@@ -182,19 +182,19 @@ impl<'a> Database<'a> {
         }
     }
 
-    /// As [`Self::user_after`] for the uid of a user whose [`UserRecord::number`] in this very database is `record`,
-    /// without looking anything up. `None` if that is not so; then only `user_after` can tell.
+    /// As [`Self::user_after`] for the uid of a user whose [`UserRecord::next`] in this very database is `record`, without
+    /// looking anything up. Whatever else `record` is, what it leads to is checked as any other bytes are.
     #[inline(always)]
-    pub fn user_behind(&self, record: u32, last: u32) -> Option<Lookup<UserRecord<'a>>> {
-        let (uid, next) = UserRecord::step(self.users, record)?;
-        if uid != last {
-            return None;
+    pub fn user_at(&self, record: u32, last: u32) -> Lookup<UserRecord<'a>> {
+        let offset = usize::try_from(record).ok().and_then(|record| record.checked_mul(UNIT));
+        let Some(offset) = offset else {
+            return Lookup::Corrupt;
+        };
+        if offset == self.users.end {
+            return Lookup::NotFound;
         }
-        if next == self.users.end {
-            return Some(Lookup::NotFound);
-        }
-        let next = UserRecord::at_offset(self.users, next).filter(|user| user.uid() > last);
-        Some(next.map_or(Lookup::Corrupt, Lookup::Found))
+        let user = UserRecord::at_offset(self.users, offset).filter(|user| user.uid() > last);
+        user.map_or(Lookup::Corrupt, Lookup::Found)
     }
 
     /// The group with the lowest gid above `last`, or the lowest of all for `None`. Cost: see [`Self::user_after`].
@@ -209,18 +209,18 @@ impl<'a> Database<'a> {
         }
     }
 
-    /// As [`Self::user_behind`], for groups.
+    /// As [`Self::user_at`], for groups.
     #[inline(always)]
-    pub fn group_behind(&self, record: u32, last: u32) -> Option<Lookup<GroupRecord<'a>>> {
-        let (gid, next) = GroupRecord::step(self.groups, record)?;
-        if gid != last {
-            return None;
+    pub fn group_at(&self, record: u32, last: u32) -> Lookup<GroupRecord<'a>> {
+        let offset = usize::try_from(record).ok().and_then(|record| record.checked_mul(UNIT));
+        let Some(offset) = offset else {
+            return Lookup::Corrupt;
+        };
+        if offset == self.groups.end {
+            return Lookup::NotFound;
         }
-        if next == self.groups.end {
-            return Some(Lookup::NotFound);
-        }
-        let next = GroupRecord::at_offset(self.groups, next).filter(|group| group.gid() > last);
-        Some(next.map_or(Lookup::Corrupt, Lookup::Found))
+        let group = GroupRecord::at_offset(self.groups, offset).filter(|group| group.gid() > last);
+        group.map_or(Lookup::Corrupt, Lookup::Found)
     }
 
     fn users_behind(

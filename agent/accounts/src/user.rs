@@ -1,15 +1,19 @@
 //! One user's record: fixed head, strings, gids, tail.
 
+use crate::ahead;
 use crate::format::{HAS_VALID_UNTIL, MAX_NAME, Name, PASSWORD, UNIT, USER_HEAD};
 use crate::lookup::Section;
 use crate::read::{part, u16_at, u32_at, u64_at};
+
+/// Most records with ten or twenty gids have no more lines than these and the first.
+const LINES: usize = 2;
 
 /// A user, as a view of the record.
 #[derive(Clone, Copy, Debug)]
 pub struct UserRecord<'a> {
     uid: u32,
     gid: u32,
-    number: u32,
+    next: u32,
     end: usize,
     name_len: usize,
     home: usize,
@@ -23,7 +27,9 @@ pub struct UserRecord<'a> {
 impl<'a> UserRecord<'a> {
     #[inline(always)]
     pub(crate) fn at(section: Section<'a>, record: u32) -> Option<Self> {
-        Self::at_offset(section, usize::try_from(record).ok()?.checked_mul(UNIT)?)
+        let offset = usize::try_from(record).ok()?.checked_mul(UNIT)?;
+        ahead::fetch(section.from(offset)?, LINES);
+        Self::at_offset(section, offset)
     }
 
     #[inline(always)]
@@ -43,14 +49,15 @@ impl<'a> UserRecord<'a> {
         let (gids_at, tail_at) = (head.gids_at(), head.tail_at()?);
         let end = head.end()?;
         let (gids, tail) = (record.get(gids_at..tail_at)?, record.get(tail_at..end)?);
+        let end = offset.checked_add(end.checked_next_multiple_of(UNIT)?)?;
         if !sound || head.name_len == 0 || head.name_len > MAX_NAME {
             return None;
         }
         Some(Self {
             uid: head.uid,
             gid: head.gid,
-            number: u32::try_from(offset / UNIT).ok()?,
-            end: offset.checked_add(end.checked_next_multiple_of(UNIT)?)?,
+            next: u32::try_from(end / UNIT).ok()?,
+            end,
             name_len: head.name_len,
             home,
             shell,
@@ -61,18 +68,10 @@ impl<'a> UserRecord<'a> {
         })
     }
 
-    /// The uid of the record at `offset`, and where the next one starts. For a record that was read before.
-    #[inline(always)]
-    pub(crate) fn step(section: Section<'a>, record: u32) -> Option<(u32, usize)> {
-        let offset = usize::try_from(record).ok()?.checked_mul(UNIT)?;
-        let head = Head::of(section.from(offset)?)?;
-        Some((head.uid, offset.checked_add(head.end()?.checked_next_multiple_of(UNIT)?)?))
-    }
-
-    /// The record's number: a place in this database, and in no other.
+    /// The number of the record behind it: a place in this database, and in no other.
     #[must_use]
-    pub fn number(&self) -> u32 {
-        self.number
+    pub fn next(&self) -> u32 {
+        self.next
     }
 
     /// Whether this is its name.

@@ -3,6 +3,7 @@
 
 mod team;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hostward_accounts::{
@@ -135,25 +136,20 @@ proptest! {
         for user in &users {
             let next = match last {
                 None => database.user_after(None),
-                Some((record, uid)) => {
-                    prop_assert!(database.user_behind(record, uid + 1).is_none(), "another uid than the record's");
-                    database.user_behind(record, uid).expect("the record's uid")
-                }
+                Some((record, uid)) => database.user_at(record, uid),
             };
             let Lookup::Found(next) = next else { panic!("{user:?}") };
             prop_assert_eq!(next.uid(), user.uid);
-            last = Some((next.number(), next.uid()));
+            last = Some((next.next(), next.uid()));
         }
-        let end = last.map(|(record, uid)| database.user_behind(record, uid));
-        prop_assert!(matches!(end, None | Some(Some(Lookup::NotFound))));
+        let end = last.map(|(record, uid)| database.user_at(record, uid));
+        prop_assert!(matches!(end, None | Some(Lookup::NotFound)));
         let mut last: Option<(u32, u32)> = None;
         for group in &groups {
-            let next = last.map_or(database.group_after(None), |(record, gid)| {
-                database.group_behind(record, gid).expect("the record's gid")
-            });
+            let next = last.map_or(database.group_after(None), |(record, gid)| database.group_at(record, gid));
             let Lookup::Found(next) = next else { panic!("{group:?}") };
             prop_assert_eq!(next.gid(), group.gid);
-            last = Some((next.number(), next.gid()));
+            last = Some((next.next(), next.gid()));
         }
         prop_assert_eq!(decode_all(&file), Ok((users, groups)));
     }
@@ -197,7 +193,17 @@ fn many_names_that_differ_little_are_all_found() {
 
 fn starts(group: &GroupRecord<'_>) -> Option<Vec<usize>> {
     let mut all = Vec::with_capacity(group.member_count());
-    group.starts()?.for_each(|start| all.push(start));
+    let given = Cell::new(0);
+    let stretch = |at: usize, part: &[u8]| {
+        assert_eq!(given.replace(at + part.len()), at, "one after the other");
+        assert_eq!(group.strings().get(at..at + part.len()), Some(part));
+    };
+    let each = |start| {
+        assert!(start < given.get(), "in what was given");
+        all.push(start);
+    };
+    group.starts()?.for_each(stretch, each);
+    assert!(all.is_empty() || given.get() == group.strings().len());
     Some(all)
 }
 

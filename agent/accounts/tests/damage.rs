@@ -37,14 +37,19 @@ fn ask_everything(database: &Database<'_>) {
             }
             if let Some(starts) = found.starts() {
                 let (mut count, mut before) = (0, 1);
-                starts.for_each(|at| {
+                let mut copied = 0;
+                let stretch = |at: usize, part: &[u8]| {
+                    assert_eq!(at, copied, "one after the other");
+                    copied += part.len();
+                };
+                starts.for_each(stretch, |at| {
                     assert!(
                         (before + 1..found.strings().len()).contains(&at),
                         "within the strings, and ascending"
                     );
                     (count, before) = (count + 1, at);
                 });
-                assert_eq!(count, found.member_count());
+                assert_eq!((count, copied), (found.member_count(), found.strings().len()));
             }
         }
         if let Lookup::Found(found) = database.group_by_gid(group.gid) {
@@ -55,13 +60,13 @@ fn ask_everything(database: &Database<'_>) {
     while let Lookup::Found(user) = database.user_after(last) {
         assert!(last < Some(user.uid()), "an enumeration goes up");
         last = Some(user.uid());
-        if let Some(Lookup::Found(next)) = database.user_behind(user.number(), user.uid()) {
+        if let Lookup::Found(next) = database.user_at(user.next(), user.uid()) {
             assert!(next.uid() > user.uid(), "an enumeration goes up");
         }
     }
     for record in 0..500 {
-        let _checked_as_any_other = database.user_behind(record, 60_001);
-        let _checked_as_any_other = database.group_behind(record, 70_001);
+        let _checked_as_any_other = database.user_at(record, 60_001);
+        let _checked_as_any_other = database.group_at(record, 70_001);
     }
     last = None;
     while let Lookup::Found(group) = database.group_after(last) {

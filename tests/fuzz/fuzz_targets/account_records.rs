@@ -180,11 +180,16 @@ fn ask(database: &Database<'_>, users: &[User], groups: &[Group]) {
             }
             if let Some(starts) = found.starts() {
                 let mut count = 0;
-                starts.for_each(|at| {
+                let mut copied = 0;
+                let stretch = |at: usize, part: &[u8]| {
+                    assert_eq!(at, copied);
+                    copied += part.len();
+                };
+                starts.for_each(stretch, |at| {
                     assert!((1..text.len()).contains(&at));
                     count += 1;
                 });
-                assert_eq!(count, found.member_count());
+                assert_eq!((count, copied), (found.member_count(), text.len()));
             }
         }
         if let Lookup::Found(found) = database.group_by_gid(group.gid) {
@@ -195,7 +200,7 @@ fn ask(database: &Database<'_>, users: &[User], groups: &[Group]) {
     while let Lookup::Found(user) = database.user_after(last) {
         assert!(last.is_none_or(|last| last < user.uid()), "the enumeration goes up");
         last = Some(user.uid());
-        if let Some(Lookup::Found(next)) = database.user_behind(user.number(), user.uid()) {
+        if let Lookup::Found(next) = database.user_at(user.next(), user.uid()) {
             assert!(user.uid() < next.uid(), "the enumeration goes up");
         }
     }

@@ -3,6 +3,7 @@
 use std::vec;
 use std::vec::Vec;
 
+use super::both::both;
 use super::{BuildError, count};
 use crate::format::{EMPTY, HEADER, Name, PROBE_LIMIT, PROLOGUE, SLOT, home, id_tag};
 
@@ -44,25 +45,43 @@ impl Tables {
         Ok(Self { tables, end })
     }
 
+    /// Fills all of them: that of the users' names takes as long as the others together.
     pub(super) fn fill(
-        &mut self,
+        &self,
         file: &mut [u8],
         seed: u64,
         keys: &[(Keys<'_>, &Vec<u32>); 4],
     ) -> Result<(), Unplaced> {
-        for (index, (table, (keys, records))) in self.tables.iter().zip(keys).enumerate() {
-            let len = (table.homes + PROBE_LIMIT) as usize * SLOT;
-            let slots = &mut file[PROLOGUE + table.at..][..len];
-            table.fill(slots, seed, keys, records).map_err(|unplaced| match unplaced {
-                Unplaced::Same { key, .. } => Unplaced::Same { table: index, key },
-                other => other,
-            })?;
+        let [first, others @ ..] = &self.tables;
+        let (slots, mut rest) = file[PROLOGUE + first.at..].split_at_mut(first.len());
+        let fill_others = || {
+            for ((index, table), (keys, records)) in (1..).zip(others).zip(&keys[1..]) {
+                let (slots, behind) = std::mem::take(&mut rest).split_at_mut(table.len());
+                table.fill(slots, seed, keys, records).map_err(|unplaced| unplaced.of(index))?;
+                rest = behind;
+            }
+            Ok(())
+        };
+        let (keys, records) = &keys[0];
+        let (first, others) = both(records.len(), || first.fill(slots, seed, keys, records), fill_others);
+        first.and(others)
+    }
+}
+
+impl Unplaced {
+    fn of(self, table: usize) -> Self {
+        match self {
+            Self::Same { key, .. } => Self::Same { table, key },
+            Self::Collisions => Self::Collisions,
         }
-        Ok(())
     }
 }
 
 impl Table {
+    fn len(self) -> usize {
+        (self.homes + PROBE_LIMIT) as usize * SLOT
+    }
+
     fn fill(self, slots: &mut [u8], seed: u64, keys: &Keys<'_>, records: &[u32]) -> Result<(), Unplaced> {
         let tagged = |(n, tag): (usize, u32)| u64::from(tag) << 32 | n as u64;
         let mut order: Vec<u64> = match keys {

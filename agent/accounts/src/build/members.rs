@@ -3,6 +3,7 @@
 use std::vec;
 use std::vec::Vec;
 
+use super::both::both;
 use super::{Group, InOrder, User};
 
 /// Members and gids, each side by side for all, with where those of each start.
@@ -72,18 +73,41 @@ fn by_user(
     drop(next);
 
     let mut gids = vec![0; ranks.len()];
-    let mut of_user = Vec::with_capacity(users + 1);
-    of_user.push(0);
-    for (first, span) in (0..users).step_by(NEAR).zip(stretches.windows(2)) {
+    let middle = stretches.len() / 2;
+    let (first, second) = gids.split_at_mut(stretches[middle]);
+    let half =
+        |gids: &mut [u32], spans: &[usize], first: usize| sort_out(gids, &memberships, spans, first, users);
+    let (one, other) = both(
+        ranks.len(),
+        || half(first, &stretches[..=middle], 0),
+        || half(second, &stretches[middle..], middle * NEAR),
+    );
+    let mut of_user = one;
+    of_user.extend_from_slice(&other);
+    of_user.push(ranks.len());
+    (gids, of_user)
+}
+
+/// Writes the gids of the users from `first` on, whose memberships lie in these stretches, and says where those of each start.
+fn sort_out(
+    gids: &mut [u32],
+    memberships: &[(u16, u32)],
+    stretches: &[usize],
+    first: usize,
+    users: usize,
+) -> Vec<usize> {
+    let start = stretches[0];
+    let mut of_user = Vec::with_capacity((stretches.len() - 1) * NEAR);
+    for (first, span) in (first..users).step_by(NEAR).zip(stretches.windows(2)) {
         let memberships = &memberships[span[0]..span[1]];
         let mut counts = [0_u32; NEAR];
         memberships.iter().for_each(|(user, _)| counts[usize::from(*user)] += 1);
         let mut next = [0; NEAR];
         let mut at = span[0];
         for (next, count) in next.iter_mut().zip(counts).take(users - first) {
-            *next = at;
-            at += count as usize;
+            *next = at - start;
             of_user.push(at);
+            at += count as usize;
         }
         for (user, gid) in memberships {
             let next = &mut next[usize::from(*user)];
@@ -91,5 +115,5 @@ fn by_user(
             *next += 1;
         }
     }
-    (gids, of_user)
+    of_user
 }

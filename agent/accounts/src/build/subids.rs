@@ -6,8 +6,13 @@ use super::{BuildError, User, count};
 use crate::format::SUBID_ENTRY;
 use crate::subids::SubidRange;
 
-/// Appends the section to `file`; nothing where nobody has any. `users` are in the order of their uids.
-pub(super) fn write_subids(file: &mut Vec<u8>, users: &[&User]) -> Result<(), BuildError> {
+/// How long the section is: nothing where nobody has any.
+pub(super) fn subids_len(users: &[&User]) -> usize {
+    users.iter().map(|user| user.subids.len() * SUBID_ENTRY).sum()
+}
+
+/// Writes the section. `users` are in the order of their uids.
+pub(super) fn write_subids(section: &mut [u8], users: &[&User]) -> Result<(), BuildError> {
     let mut entries: Vec<(&User, SubidRange)> = Vec::new();
     for user in users {
         let first = entries.len();
@@ -17,10 +22,12 @@ pub(super) fn write_subids(file: &mut Vec<u8>, users: &[&User]) -> Result<(), Bu
         }
     }
     let by_start = by_start(&entries, users)?;
-    file.reserve(entries.len() * SUBID_ENTRY);
-    for ((user, range), place) in entries.iter().zip(by_start) {
-        for word in [user.uid, range.start, range.count, place] {
-            file.extend_from_slice(&word.to_le_bytes());
+    let places = section.as_chunks_mut::<SUBID_ENTRY>().0.iter_mut();
+    for ((to, (user, range)), place) in places.zip(&entries).zip(by_start) {
+        for (to, word) in
+            to.as_chunks_mut::<4>().0.iter_mut().zip([user.uid, range.start, range.count, place])
+        {
+            *to = word.to_le_bytes();
         }
     }
     Ok(())

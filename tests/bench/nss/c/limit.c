@@ -81,16 +81,19 @@ static inline const char *group_strings(const struct group_record *group)
 	return (const char *)(offsets(group) + group->members);
 }
 
+_Thread_local uint64_t limit_empty;
+
 #define FIND(kind, hash, matches)							\
-	uint64_t h = hash, mask = head()->index[kind].mask;				\
+	uint64_t h = hash, mask = head()->index[kind].mask, n = h & mask;		\
 	const struct slot *slots = (const void *)(table + head()->index[kind].at);	\
-	for (uint64_t n = h & mask; slots[n].record; n = (n + 1) & mask) {		\
+	for (; slots[n].record; n = (n + 1) & mask) {					\
 		if (slots[n].tag != (uint32_t)(h >> 32))				\
 			continue;							\
 		found = record(slots[n].record);					\
 		if (matches)								\
 			return found;							\
 	}										\
+	limit_empty = slots[n].tag;							\
 	return NULL
 
 static const struct user *user_by_name(const char *name)

@@ -4,6 +4,9 @@
 #include <pwd.h>
 #include <stdint.h>
 
+/* What the empty slot held that proved the last miss: whoever goes by a miss has to have seen it. */
+extern _Thread_local uint64_t limit_empty;
+
 void limit_open(const char *path);
 
 int limit_user_by_name(const char *name, struct passwd *to, char *buffer, size_t len);

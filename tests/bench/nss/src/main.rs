@@ -13,13 +13,15 @@ mod worker;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use hostward_accounts::build;
 
+use cases::SCALE;
 use people::People;
-use rows::{ROWS, measure, median};
+use rows::{ROWS, Spread, measure};
 use worker::{Case, Setting, compile};
 
 /// Measures account lookups through glibc; needs root, a C compiler and the NSS module (`make bench-nss`).
@@ -35,8 +37,8 @@ struct Arguments {
     /// Numbers of users
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000, 1_000_000])]
     users: Vec<usize>,
-    /// How often each case is asked in turn
-    #[arg(long, default_value_t = 41)]
+    /// How often each of those that a ratio is made of is asked in turn
+    #[arg(long, default_value_t = 101)]
     rounds: usize,
     /// Only rows whose name contains this
     #[arg(long, default_value = "")]
@@ -44,8 +46,8 @@ struct Arguments {
     /// Only our module and the marks
     #[arg(long)]
     no_peers: bool,
-    /// How many processes are started for the figure of the first lookup
-    #[arg(long, default_value_t = 400)]
+    /// How many processes of each are started for the figure of the first lookup
+    #[arg(long, default_value_t = 600)]
     processes: usize,
 }
 
@@ -74,7 +76,8 @@ fn main() -> Result<()> {
 fn size(arguments: &Arguments, users: usize, setting: &mut Setting) -> Result<()> {
     let people = People::of(users);
     let names: usize = people.users.iter().map(|user| user.name.len() + 1 + 8).sum();
-    setting.buffer = names + 4096;
+    // libnss-cache asks for a MiB, however small a group is.
+    setting.buffer = (names + 4096).max(2 << 20);
     println!("\n## {users} users, {} groups\n", people.groups.len());
     write_database(&people, &setting.data)?;
     fs::write(setting.data.join("table"), table::write(&people))?;
@@ -85,7 +88,7 @@ fn size(arguments: &Arguments, users: usize, setting: &mut Setting) -> Result<()
     let (counts, name) = ((users, people.groups.len()), people.users[users / 2].name.clone());
     drop(people);
     if arguments.no_peers {
-        cases.truncate(cases::SCALE.len());
+        cases.truncate(SCALE.len());
     }
     lookups(arguments, setting, &cases, counts)?;
     processes(arguments, setting, &cases, &name)?;
@@ -95,18 +98,24 @@ fn size(arguments: &Arguments, users: usize, setting: &mut Setting) -> Result<()
 
 /// Builds it a few times, and says how long that took and how large it is.
 fn write_database(people: &People, data: &Path) -> Result<()> {
-    let (mut times, mut file) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
+    let (mut times, mut on_processors, mut file) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..5 {
         drop(std::mem::take(&mut file));
-        let start = on_a_processor()?;
+        let (start, before) = (Instant::now(), on_processors_so_far()?);
         file = build(&people.users, &people.groups, 1)?;
-        times.push(on_a_processor()? - start);
+        times.push(start.elapsed().as_secs_f64());
+        on_processors.push(on_processors_so_far()? - before);
     }
     let path = data.join("misc/hostward.db");
     fs::write(&path, &file)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
     let (text, groups) = (people.text_len(), group_records(&file)?);
-    println!("- built in {:.3} s of one processor (median of {})", median(times.clone()), times.len());
+    println!(
+        "- built in {:.3} s, in which it was on processors for {:.2} s (medians of {})",
+        Spread::of(times.clone()).median,
+        Spread::of(on_processors).median,
+        times.len()
+    );
     println!(
         "- {} bytes: {groups} in group records, {text} of names, comments, homes, shells and principals, and {:.1} bytes a user beside them",
         file.len(),
@@ -115,11 +124,12 @@ fn write_database(people: &People, data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Seconds that this thread was running, whatever else the machine did meanwhile.
-fn on_a_processor() -> Result<f64> {
-    let said = fs::read_to_string("/proc/thread-self/schedstat")?;
-    let ns: f64 = said.split_whitespace().next().context("no time")?.parse()?;
-    Ok(ns / 1e9)
+/// Seconds that this process was running, in all its threads, whatever else the machine did meanwhile (proc_pid_stat(5)).
+fn on_processors_so_far() -> Result<f64> {
+    let said = fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = said.rsplit_once(") ").context("no name")?;
+    let ticks: Vec<f64> = fields.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / 100.0)
 }
 
 /// The length of the section, as the header of the file says it (docs/account-database.md).
@@ -136,9 +146,10 @@ fn lookups(arguments: &Arguments, setting: &Setting, cases: &[Case], counts: (us
     println!("|---|{}---:|", "---:|".repeat(names.len()));
     for row in ROWS.iter().filter(|row| row.operation.contains(&arguments.only)) {
         let threads = if row.threads > 1 { format!(", {} threads", row.threads) } else { String::new() };
-        let (figures, ratio) = measure(*row, &mut workers, counts, arguments.rounds)?;
-        let figures: Vec<String> = figures.iter().map(|ns| shown(*ns)).collect();
-        println!("| {}{threads} | {} | {ratio:.2} |", row.operation, figures.join(" | "));
+        let figures = measure(*row, &mut workers, counts, arguments.rounds)?;
+        let ns: Vec<String> = figures.ns.iter().map(|ns| shown(*ns)).collect();
+        let Spread { low, median, high } = figures.ratio;
+        println!("| {}{threads} | {} | {median:.2} ({low:.2} to {high:.2}) |", row.operation, ns.join(" | "));
     }
     Ok(())
 }
@@ -151,24 +162,28 @@ fn shown(ns: f64) -> String {
 }
 
 /// What a process takes for its first lookup, in memory and in system calls.
+///
+/// The same number of processes of each, in turn, and the difference is that of each to the one of null beside it.
 fn processes(arguments: &Arguments, setting: &Setting, cases: &[Case], name: &str) -> Result<()> {
     let asked: Vec<&Case> = cases.iter().filter(|case| case.service != "limit").collect();
     let mut first: Vec<Vec<f64>> = vec![Vec::new(); asked.len()];
     for n in 0..arguments.processes {
         for (case, times) in asked.iter().zip(&mut first) {
-            // A service that reads through lists is asked less often.
-            if n < 5 || times[0] < 5e6 {
+            // A peer is asked less often, and still less if it reads through lists.
+            if SCALE.contains(&case.service) || n < 5 || n < 100 && times[0] < 1e3 {
                 times.push(setting.first(case, name)? / 1e3);
             }
         }
     }
-    let floor = median(first[0].clone());
+    let floor = first[0].clone();
     println!(
         "\n| a process | first getpwnam_r, µs | over null, µs | memory of its own, KiB | of files, KiB | system calls of a warm getpwnam_r | getgrnam_r | initgroups |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     for (case, times) in asked.into_iter().zip(first) {
-        let time = median(times);
+        let over = Spread::of(times.iter().zip(&floor).map(|(time, floor)| time - floor).collect());
+        let over = format!("{:+.1} ({:+.1} to {:+.1})", over.median, over.low, over.high);
+        let time = Spread::of(times).median;
         let (own, files) = unless_a_peer_fails(case, setting.memory(case), (f64::NAN, f64::NAN))?;
         let mut calls = Vec::new();
         for operation in ["getpwnam_r", "getgrnam_r", "initgroups"] {
@@ -176,12 +191,12 @@ fn processes(arguments: &Arguments, setting: &Setting, cases: &[Case], name: &st
             calls.push(format!("{figure:.2}"));
         }
         let calls = calls.join(" | ");
-        println!("| {} | {time:.1} | {:+.1} | {own} | {files} | {calls} |", case.service, time - floor);
+        println!("| {} | {time:.1} | {over} | {own} | {files} | {calls} |", case.service);
     }
     Ok(())
 }
 
 /// A peer's own trouble is not ours.
 fn unless_a_peer_fails<T>(case: &Case, figure: Result<T>, none: T) -> Result<T> {
-    if figure.is_err() && !cases::SCALE.contains(&case.service) { Ok(none) } else { figure }
+    if figure.is_err() && !SCALE.contains(&case.service) { Ok(none) } else { figure }
 }

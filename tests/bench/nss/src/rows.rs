@@ -1,5 +1,5 @@
-//! What is asked, and how its figures are taken: every case in turn for a few milliseconds, round after round, so that
-//! whatever else the machine does hits all of them.
+//! What is asked, and how its figures are taken: each of those that a ratio is made of in turn for a few milliseconds, round
+//! after round, so that whatever else the machine does hits all of them.
 
 use anyhow::{Result, ensure};
 
@@ -48,51 +48,68 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// How long one case is asked in one round.
-const SLICE: f64 = 4e6;
-/// A case that takes longer than this for one answer is asked in one round only.
+const SLICE: f64 = 3e6;
+/// A peer that takes longer than this for one answer is asked in one round only.
 const SLOW: f64 = 20e6;
 /// In how many rounds a peer is asked, which no ratio depends on.
 const PEER_ROUNDS: usize = 5;
+/// How long one row is measured. Where one answer takes longer than a slice, there are fewer rounds, but never less than these.
+const ROW: f64 = 3e9;
+const FEWEST_ROUNDS: usize = 15;
 
-/// The figure of each worker, and the ratio of the third to the sum of the first two, which are the floor and the limit.
-pub fn measure(
-    row: Row,
-    workers: &mut [Worker],
-    counts: (usize, usize),
-    rounds: usize,
-) -> Result<(Vec<f64>, f64)> {
-    let mut times = Vec::new();
-    for worker in workers.iter_mut() {
-        times.push(calibrate(row, worker, counts)?);
-    }
-    let mut all: Vec<Vec<f64>> = vec![Vec::new(); workers.len()];
-    for round in 0..rounds {
-        for ((worker, times), figures) in workers.iter_mut().zip(&times).zip(&mut all) {
-            let most = if SCALE.contains(&worker.service) { rounds } else { PEER_ROUNDS };
-            if round == 0 || *times > 0 && round < most {
-                figures.push(ask(row, worker, (*times).max(1), counts)?);
-            }
-        }
-    }
-    let figures: Vec<f64> = all.into_iter().map(undisturbed).collect();
-    let ratio = figures[2] / (figures[0] + figures[1]);
-    Ok((figures, ratio))
+/// The figures of one row.
+#[derive(Debug)]
+pub struct Figures {
+    /// Nanoseconds of each worker.
+    pub ns: Vec<f64>,
+    /// Of the third to the sum of the first two, which are the floor and the limit.
+    pub ratio: Spread,
 }
 
-/// Warms it up; how often it can be asked in a slice, 0 for one that is slow.
-fn calibrate(row: Row, worker: &mut Worker, counts: (usize, usize)) -> Result<u64> {
-    let mut times = 1_u64;
-    loop {
-        let (ns, _) = worker.ask(row.operation, times, row.threads)?;
-        if ns > SLOW && times == 1 {
-            return Ok(0);
+/// Medians over the rounds, also of the ratio: what of the machine's other work hits a round hits all of it, or is outvoted.
+pub fn measure(row: Row, workers: &mut [Worker], counts: (usize, usize), rounds: usize) -> Result<Figures> {
+    let (scale, peers) = workers.split_at_mut(SCALE.len());
+    let mut slices = Vec::new();
+    for worker in scale.iter_mut() {
+        slices.push(calibrate(row, worker, counts)?);
+    }
+    let round: f64 = slices.iter().map(|slice| slice.ns).sum();
+    let rounds = rounds.min(((ROW / round) as usize).max(FEWEST_ROUNDS));
+    let mut ns: Vec<Vec<f64>> = vec![Vec::new(); SCALE.len()];
+    for round in 0..rounds {
+        // Each comes first, and behind each of the others, equally often.
+        for n in (0..SCALE.len()).map(|n| (n + round) % SCALE.len()) {
+            ns[n].push(ask(row, &mut scale[n], slices[n].times, counts)?);
         }
+    }
+    let ratios =
+        ns[2].iter().zip(ns[0].iter().zip(&ns[1])).map(|(ours, (floor, limit))| ours / (floor + limit));
+    let ratio = Spread::of(ratios.collect());
+    for peer in peers {
+        let slice = calibrate(row, peer, counts)?;
+        let rounds = if slice.ns > SLOW { 1 } else { PEER_ROUNDS };
+        ns.push((0..rounds).map(|_| ask(row, peer, slice.times, counts)).collect::<Result<_>>()?);
+    }
+    Ok(Figures { ns: ns.into_iter().map(|ns| Spread::of(ns).median).collect(), ratio })
+}
+
+/// How often one is asked in a round, and about how long that takes.
+struct Slice {
+    times: u64,
+    ns: f64,
+}
+
+/// Warms it up.
+fn calibrate(row: Row, worker: &mut Worker, counts: (usize, usize)) -> Result<Slice> {
+    let mut times = 1_u64;
+    let slice = loop {
+        let (ns, _) = worker.ask(row.operation, times, row.threads)?;
         if ns > SLICE / 4.0 {
-            times = ((times as f64) * SLICE / ns).ceil() as u64;
-            break;
+            let all = ((times as f64) * SLICE / ns).ceil().max(1.0);
+            break Slice { times: all as u64, ns: all * ns / times as f64 };
         }
         times *= 2;
-    }
+    };
     // Every page and every cache as in a process that has been there for long.
     let keys = match row.gives {
         Gives::Users | Gives::Groups => 0,
@@ -103,7 +120,7 @@ fn calibrate(row: Row, worker: &mut Worker, counts: (usize, usize)) -> Result<u6
     if keys > 0 {
         worker.ask(row.operation, keys as u64, 1)?;
     }
-    Ok(times)
+    Ok(slice)
 }
 
 fn ask(row: Row, worker: &mut Worker, times: u64, (users, groups): (usize, usize)) -> Result<f64> {
@@ -134,20 +151,38 @@ fn ask(row: Row, worker: &mut Worker, times: u64, (users, groups): (usize, usize
     Ok(ns * row.threads as f64 / found.max(asked) as f64)
 }
 
-/// What a tenth of the figures lies below. Whoever else uses the same core, or the same half of one, makes an answer take
-/// longer, by up to a factor of two for a while, and never shorter: the median says more about them than about the module.
-fn undisturbed(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 10).copied().unwrap_or(f64::NAN)
+/// The middle of some figures, and where the middle half of them lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    pub low: f64,
+    pub median: f64,
+    pub high: f64,
 }
 
-/// The middle one.
-pub fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    match figures.len() {
-        0 => f64::NAN,
-        n if n.is_multiple_of(2) => (figures[middle - 1] + figures[middle]) / 2.0,
-        _ => figures[middle],
+impl Spread {
+    /// Of no figures: no numbers.
+    pub fn of(mut figures: Vec<f64>) -> Self {
+        figures.sort_by(f64::total_cmp);
+        // Between two neighbours, if need be.
+        let at = |part: f64| {
+            let place = figures.len().saturating_sub(1) as f64 * part;
+            let (below, rest) = (place.floor() as usize, place.fract());
+            let figure = |n: usize| figures.get(n).or(figures.last()).copied().unwrap_or(f64::NAN);
+            figure(below) * (1.0 - rest) + figure(below + 1) * rest
+        };
+        Self { low: at(0.25), median: at(0.5), high: at(0.75) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_outvoted() {
+        let spread = Spread::of(vec![3.0, 1.0, 900.0, 2.0, 4.0]);
+        assert_eq!((spread.low, spread.median, spread.high), (2.0, 3.0, 4.0));
+        assert_eq!(Spread::of(vec![1.0, 2.0]).median, 1.5);
+        assert!(Spread::of(Vec::new()).median.is_nan());
     }
 }

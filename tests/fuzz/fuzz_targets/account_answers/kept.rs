@@ -5,17 +5,18 @@ use std::mem::transmute;
 
 use hostward_accounts::{Database, body};
 
+use crate::entry::forget;
 use crate::status::Outcome;
+
+const PLACE: u32 = 1;
 
 thread_local! {
     static IN_FORCE: Cell<Option<Mapped>> = const { Cell::new(None) };
-    static SERVED: Cell<u32> = const { Cell::new(0) };
 }
 
 #[derive(Clone, Copy)]
 pub(crate) struct Mapped {
     database: Database<'static>,
-    number: u32,
 }
 
 impl Mapped {
@@ -23,8 +24,8 @@ impl Mapped {
         &self.database
     }
 
-    pub(crate) fn number(&self) -> Option<u32> {
-        Some(self.number)
+    pub(crate) fn place(&self) -> u32 {
+        PLACE
     }
 }
 
@@ -49,12 +50,11 @@ pub(crate) fn by_the_long_way(_: impl FnOnce(&Mapped) -> Outcome) -> Outcome {
 
 /// Has `file` in force while `ask` runs.
 pub(crate) fn serve(file: &[u8], ask: impl FnOnce()) {
-    let number = SERVED.get().wrapping_add(1).max(1);
-    SERVED.set(number);
+    forget(PLACE);
     let database = body(file).and_then(|body| Database::new(body).ok());
     let mapped = |database| {
         // SAFETY: taken out again before `file` can go.
-        Mapped { database: unsafe { transmute::<Database<'_>, Database<'static>>(database) }, number }
+        Mapped { database: unsafe { transmute::<Database<'_>, Database<'static>>(database) } }
     };
     IN_FORCE.set(database.map(mapped));
     ask();
