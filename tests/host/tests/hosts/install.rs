@@ -45,6 +45,7 @@ const ALWAYS: &[(&str, &str)] = &[
 const ENROLLED: &[(&str, &str)] = &[
     ("/etc/ssh/sshd_config.d/10-hostward.conf", "regular file 644 root:root"),
     ("/etc/sudoers.d/hostward", "regular file 440 root:root"),
+    ("/var/lib/hostward/grants.json", "regular file 640 root:hostward"),
     ("/var/lib/hostward/private", "directory 700 root:root"),
     ("/var/lib/hostward/report.json", "regular file 600 root:root"),
     ("/var/lib/hostward/ssh", "directory 755 root:root"),
@@ -72,7 +73,7 @@ fn assert_modes(host: &Host, when: &str, expected: &[(&str, &str)]) {
     // Whatever else there is: nothing of root's is anybody else's to write, nothing of the agent's is anybody's to read.
     let loose = host
         .ok("find /etc/hostward /run/hostward /var/lib/hostward /var/lib/misc /usr/lib/hostward \
-         -path /run/hostward/metrics -prune -o ! -type s ! -type l ! -path '*/records' ! -path '*/records/*' \\( ! -user root -o ! -group root -o -perm /022 \\) -print");
+         -path /run/hostward/metrics -prune -o -path /var/lib/hostward/grants.json -prune -o ! -type s ! -type l ! -path '*/records' ! -path '*/records/*' \\( ! -user root -o ! -group root -o -perm /022 \\) -print");
     assert_eq!(loose, "", "{when}");
     let foreign =
         host.ok("find /var/lib/hostward-agent \\( ! -user hostward -o -perm /077 -type d \\) -print");
