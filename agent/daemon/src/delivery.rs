@@ -50,6 +50,8 @@ const BRISK: Duration = Duration::from_millis(250);
 const MAX_REST: Duration = Duration::from_secs(30);
 /// How long until a backend that takes no events is asked again.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// When what waits is tried once the backend is known to answer.
+const SOON: Duration = Duration::from_secs(2);
 /// How many heads are remembered.
 const KNOWN: usize = 8;
 
@@ -66,6 +68,8 @@ pub struct Delivery {
     failures: Backoff,
     patience: Backoff,
     not_before: Instant,
+    /// The last failure was that nobody answered.
+    is_cut_off: bool,
     is_taken: Option<bool>,
 }
 
@@ -133,6 +137,7 @@ impl Delivery {
             failures: Backoff::backend(),
             patience: Backoff::patient(),
             not_before: now,
+            is_cut_off: false,
             is_taken: None,
         }
     }
@@ -227,6 +232,15 @@ impl Delivery {
         self.failures.reset();
         self.patience.reset();
         self.not_before = now;
+    }
+
+    /// The backend answers others: if it did not answer here, what waits is tried soon. Whoever answered first waited for as
+    /// long as chance had it, so that a fleet does not come back all at once.
+    pub fn reached(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_cut_off) {
+            self.failures.reset();
+            self.not_before = self.not_before.min(now + jittered(SOON, random::fraction()));
+        }
     }
 
     /// How it stands.
@@ -374,6 +388,7 @@ impl Delivery {
     }
 
     fn succeeded(&mut self) {
+        self.is_cut_off = false;
         self.failures.reset();
         self.patience.reset();
         self.set_taken(true);
@@ -423,6 +438,7 @@ impl Delivery {
             self.not_before = now + jittered(PATIENCE, random::fraction());
             return News::NotTaken;
         }
+        self.is_cut_off = fault.refusal().is_none() && !fault.is_lasting();
         let finding = fault.finding(&self.subject());
         let mut delay = self.failures.next_or(fault.retry_after(), random::fraction());
         if fault.code() == Some(Code::HostUnknown) {

@@ -327,7 +327,12 @@ impl Agent {
 
     fn policy_news(&mut self, news: policy::News, now: Instant) {
         match news {
-            policy::News::Contact(offset) => self.board.contact(self.clock.now(), offset),
+            policy::News::Contact(offset) => {
+                self.board.contact(self.clock.now(), offset);
+                if let Some(delivery) = &mut self.delivery {
+                    delivery.reached(now);
+                }
+            }
             policy::News::Problem(problem) => {
                 let problem = problem.map(|(finding, delay)| (finding, Some(self.in_(delay))));
                 self.problems.policy(problem);

@@ -17,11 +17,9 @@ const MAX_LINE: usize = 256 << 10;
 const PORTION: usize = 64 << 10;
 /// Which of the directories below is this host's own.
 const MACHINE_ID: &str = "/etc/machine-id";
-/// Where journald keeps what is to last, and where it writes before it does, or if it never is to.
+/// Where journald keeps what is to last, and where it writes if that is not there.
 const LASTING: &str = "/var/log/journal";
 const UNTIL_REBOOT: &str = "/run/log/journal";
-/// What journald writes to; it takes the one away that it has copied to where it lasts.
-const WRITTEN: &str = "system.journal";
 /// A child that lives this long is not one that cannot start.
 const HEALTHY: Duration = Duration::from_secs(60);
 
@@ -124,11 +122,10 @@ pub fn places() -> io::Result<[PathBuf; 2]> {
     Ok([LASTING, UNTIL_REBOOT].map(|journals| Path::new(journals).join(id.trim())))
 }
 
-/// The one that journald writes to. What it once kept is still there where it no longer does.
+/// The one that is read. What journald has not moved yet to where it lasts is read there later, and once.
 fn journal() -> io::Result<PathBuf> {
     let [lasting, until_reboot] = places()?;
-    let lasts = lasting.is_dir() && !until_reboot.join(WRITTEN).exists();
-    Ok(if lasts { lasting } else { until_reboot })
+    Ok(if lasting.is_dir() { lasting } else { until_reboot })
 }
 
 fn start(program: &Path, from: Option<&str>, since: i64) -> io::Result<Running> {
