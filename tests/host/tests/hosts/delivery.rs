@@ -21,13 +21,14 @@ fn ours(fixture: &Fixture<'_>) -> BTreeSet<String> {
     ids(&text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>())
 }
 
-fn host_id(fixture: &Fixture<'_>) -> String {
+/// What the backend calls the only host.
+pub fn host_id(fixture: &Fixture<'_>) -> String {
     fixture.client.hosts().expect("hosts")[0].host.id.clone()
 }
 
 /// Waits until the backend has what the log has, and sees that it has each once and in one chain.
 #[track_caller]
-fn assert_all_there_once(fixture: &Fixture<'_>, id: &str) {
+pub fn assert_all_there_once(fixture: &Fixture<'_>, id: &str) {
     fixture.host.wait_for(PATIENCE, "everything at the backend", |_| {
         let (here, there) =
             (ours(fixture), ids(&fixture.client.events(id).map_err(|error| error.to_string())?));

@@ -30,6 +30,33 @@ fn is(event: &Value, kind: &str) -> bool {
     event["type"] == format!("hostward.{kind}")
 }
 
+/// How often each kind of event is there, by service. Managers of users come and go as they like.
+fn counts<'event>(events: impl IntoIterator<Item = &'event Value>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for event in events {
+        let kind = event["type"].as_str().expect("a type").trim_start_matches("hostward.");
+        let service = event["data"]["service"]["name"].as_str().unwrap_or_default();
+        if service != "systemd-user" {
+            *counts.entry(format!("{kind} {service}")).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// What [`counts`] says of so many logins in which two commands of sudo were run.
+fn counts_of_logins(logins: usize) -> BTreeMap<String, usize> {
+    [
+        ("session.opened sshd", logins),
+        ("session.closed sshd", logins),
+        ("sudo.command ", 2 * logins),
+        ("session.opened sudo", 2 * logins),
+        ("session.closed sudo", 2 * logins),
+    ]
+    .into_iter()
+    .map(|(kind, count)| (kind.to_owned(), count))
+    .collect()
+}
+
 /// One line that says what an event is about. Managers of users come and go with their sessions, a little later.
 fn line(event: &Value) -> Option<String> {
     let kind = event["type"].as_str().expect("a type").trim_start_matches("hostward.");

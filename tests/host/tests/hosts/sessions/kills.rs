@@ -1,18 +1,30 @@
 //! Killed again and again while people come, run sudo and go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hostward_host_tests::{Ca, Fixture, new_lab, now, on_each_release};
 use serde_json::Value;
 
+use super::{counts, counts_of_logins, is};
+use crate::delivery::{assert_all_there_once, host_id};
+
 /// How often each is killed; `HOSTWARD_KILLS` says otherwise.
 const KILLS: u64 = 10;
 /// systemd starts the agent again after two seconds, and journald five times in ten.
 const PACE: Duration = Duration::from_millis(2400);
-/// What waits is tried within five minutes at most.
+/// A sync has what waits tried at once.
 const PATIENCE: Duration = Duration::from_secs(150);
+
+/// Ends the people's work, also where a test fails that would wait for them otherwise.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 fn kills() -> u64 {
     match std::env::var("HOSTWARD_KILLS") {
@@ -21,17 +33,10 @@ fn kills() -> u64 {
     }
 }
 
-/// What there is to count, by what alice did.
-fn counted(events: &[Value]) -> BTreeMap<String, u64> {
-    let mut counts = BTreeMap::new();
-    for event in events {
-        let kind = event["type"].as_str().expect("a type").trim_start_matches("hostward.");
-        let service = event["data"]["service"]["name"].as_str().unwrap_or_default();
-        if matches!(kind, "session.opened" | "session.closed" | "sudo.command") && service != "systemd-user" {
-            *counts.entry(format!("{kind} {service}")).or_default() += 1;
-        }
-    }
-    counts
+/// What is there of what alice did.
+fn counted(events: &[Value]) -> BTreeMap<String, usize> {
+    let kinds = ["session.opened", "session.closed", "sudo.command"];
+    counts(events.iter().filter(|event| kinds.iter().any(|kind| is(event, kind))))
 }
 
 on_each_release! {
@@ -40,7 +45,7 @@ on_each_release! {
     fn nothing_is_lost_or_doubled_by_kills(release) {
         let lab = new_lab();
         let mut fixture = Fixture::enrolled(&lab, release);
-        let id = fixture.client.hosts().expect("hosts")[0].host.id.clone();
+        let id = host_id(&fixture);
         let key = fixture.signed_key("alice", Ca::User, |certificate| certificate.valid_before = now() + 7200);
         let kills = kills();
         let is_over = AtomicBool::new(false);
@@ -56,6 +61,7 @@ on_each_release! {
                 }
                 logins
             });
+            let over = Over(&is_over);
             for round in 0..kills {
                 let next = Instant::now() + PACE;
                 // Moments of each round that have nothing to do with each other, spread over the pace.
@@ -69,29 +75,17 @@ on_each_release! {
                 backend.start();
                 std::thread::sleep(next.saturating_duration_since(Instant::now()));
             }
-            is_over.store(true, Ordering::Relaxed);
+            drop(over);
             people.join().expect("people")
         });
-        let wanted: BTreeMap<String, u64> = [
-            ("session.opened sshd", logins),
-            ("session.closed sshd", logins),
-            ("session.opened sudo", 2 * logins),
-            ("session.closed sudo", 2 * logins),
-            ("sudo.command ", 2 * logins),
-        ]
-        .into_iter()
-        .map(|(kind, count)| (kind.to_owned(), count))
-        .collect();
+        let wanted = counts_of_logins(logins);
         fixture.host.wait_until_ok(PATIENCE, "hostward sync");
         let events = fixture.host.wait_for(PATIENCE, "each of them at the backend", |host| {
             let there = fixture.client.events(&id).map_err(|error| error.to_string())?;
             let seen = counted(&there);
             if seen == wanted { Ok(there) } else { Err(format!("{seen:#?}\nof {wanted:#?}\n{}", host.ok("hostward events --type events.lost; hostward status || true"))) }
         }).1;
-        let unique: BTreeSet<&str> = events.iter().filter_map(|event| event["id"].as_str()).collect();
-        assert_eq!(unique.len(), events.len(), "one is there twice");
-        let state = fixture.client.event_state(&id).expect("the state of events");
-        assert!(state.gaps.is_empty() && state.breaks.is_empty(), "{state:#?}");
+        assert_all_there_once(&fixture, &id);
         let verdict = fixture.hostward("events --verify");
         assert!(verdict.success(), "{verdict}");
         println!("{release}: {kills} kills of each, {logins} logins, {} events", events.len());

@@ -1,24 +1,12 @@
 //! Whatever ends and begins anew, nothing is told twice and nothing is left out.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hostward_host_tests::{Fixture, SOON, new_lab, on_each_release};
 
-use super::{is, told};
+use super::{counts, counts_of_logins, is, told};
 
 const ROUNDS: usize = 12;
-
-/// How often each kind of event is there, by what alice ran.
-fn counts(fixture: &Fixture<'_>) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for event in told(fixture).iter().filter(|event| event["data"]["service"]["name"] != "systemd-user") {
-        let kind = event["type"].as_str().expect("a type").trim_start_matches("hostward.").to_owned();
-        let service = event["data"]["service"]["name"].as_str().unwrap_or_default();
-        *counts.entry(format!("{kind} {service}")).or_default() += 1;
-    }
-    counts
-}
 
 on_each_release! {
     /// The agent killed, journald killed, restarted and its files rotated, while people come, run sudo and go; the position
@@ -43,18 +31,9 @@ on_each_release! {
             host.must("systemctl start hostward.service");
             std::thread::sleep(Duration::from_millis(37 * round as u64));
         }
-        let wanted: BTreeMap<String, usize> = [
-            ("session.opened sshd", ROUNDS),
-            ("session.closed sshd", ROUNDS),
-            ("sudo.command ", 2 * ROUNDS),
-            ("session.opened sudo", 2 * ROUNDS),
-            ("session.closed sudo", 2 * ROUNDS),
-        ]
-        .into_iter()
-        .map(|(kind, count)| (kind.to_owned(), count))
-        .collect();
+        let wanted = counts_of_logins(ROUNDS);
         host.wait_for(SOON, "each of them once", |_| {
-            let seen = counts(&fixture);
+            let seen = counts(&told(&fixture));
             if seen == wanted { Ok(()) } else { Err(format!("{seen:#?}\n{}", host.ok("hostward events"))) }
         });
         let inputs: Vec<String> = told(&fixture).iter().filter_map(|event| event["inputid"].as_str().map(str::to_owned)).collect();
@@ -65,7 +44,7 @@ on_each_release! {
         // A host that boots anew tells of what it ended with, and goes on.
         let _session = fixture.session("alice", hostward_host_tests::Terminal::No, "true");
         host.wait_for(SOON, "the session before the boot", |_| {
-            if counts(&fixture).get("session.opened sshd") == Some(&(ROUNDS + 1)) { Ok(()) } else { Err(format!("{:#?}", counts(&fixture))) }
+            if counts(&told(&fixture)).get("session.opened sshd") == Some(&(ROUNDS + 1)) { Ok(()) } else { Err(format!("{:#?}", counts(&told(&fixture)))) }
         });
         host.cut_power();
         host.start().expect("a boot");
@@ -76,7 +55,7 @@ on_each_release! {
         });
         assert!(lab.login(host, "alice").key(&key).run("sudo -n /usr/bin/id").success());
         host.wait_for(SOON, "what comes after the boot", |_| {
-            let seen = counts(&fixture);
+            let seen = counts(&told(&fixture));
             if seen["sudo.command "] == 2 * ROUNDS + 1 && seen["session.opened sshd"] == ROUNDS + 2 { Ok(()) } else { Err(format!("{seen:#?}")) }
         });
     }
@@ -88,7 +67,7 @@ on_each_release! {
         let host = &fixture.host;
         assert!(fixture.ssh_as("alice").run("sudo -n /usr/bin/id").success());
         host.wait_for(SOON, "the command", |_| {
-            if counts(&fixture).contains_key("sudo.command ") { Ok(()) } else { Err(host.ok("hostward events")) }
+            if counts(&told(&fixture)).contains_key("sudo.command ") { Ok(()) } else { Err(host.ok("hostward events")) }
         });
         host.must("systemctl stop hostward.service; journalctl --rotate; rm -rf /var/log/journal/*/* /run/log/journal/*/*; systemctl restart systemd-journald.service");
         assert!(fixture.ssh_as("alice").run("sudo -n /usr/bin/whoami").success());
@@ -98,7 +77,7 @@ on_each_release! {
             if lost.contains("is gone from it") { Ok(()) } else { Err(host.ok("hostward events")) }
         });
         host.wait_for(SOON, "both commands", |_| {
-            let seen = counts(&fixture);
+            let seen = counts(&told(&fixture));
             if seen.get("sudo.command ") == Some(&2) { Ok(()) } else { Err(format!("{seen:#?}")) }
         });
     }
