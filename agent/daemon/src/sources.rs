@@ -108,8 +108,6 @@ impl Reading {
         let changed = watch(&options);
         let follow = Follow::new(options.journalctl.clone());
         let now = Instant::now();
-        // Whoever ends soon is to find that there was a start.
-        let unkept = now.checked_sub(KEEP).or(Some(now));
         Reading {
             changed,
             records,
@@ -119,7 +117,7 @@ impl Reading {
             granted,
             since,
             path,
-            unkept,
+            unkept: None,
             options,
             events,
             woken,
@@ -271,8 +269,8 @@ impl Reading {
     }
 }
 
-/// Watches the directories of records, and where journald begins and ends its files. Where one is missing, what is written
-/// there later is found when something else wakes.
+/// Watches the directories of records, and the one that journald leaves when it goes to where its journal lasts. Where one
+/// is missing, what is written there later is found when something else wakes.
 fn watch(options: &Options) -> Option<Inotify> {
     let inotify = match Inotify::init() {
         Ok(inotify) => inotify,
@@ -290,9 +288,8 @@ fn watch(options: &Options) -> Option<Inotify> {
             );
         }
     }
-    for dir in follow::places().into_iter().flatten() {
-        let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO | WatchMask::ONLYDIR;
-        let _there_is_none = inotify.watches().add(dir, mask);
+    if let Ok([_, until_reboot]) = follow::places() {
+        let _there_is_none = inotify.watches().add(until_reboot, WatchMask::DELETE | WatchMask::ONLYDIR);
     }
     Some(inotify)
 }
