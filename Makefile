@@ -82,19 +82,15 @@ $(DENY)/done:
 # The schema of events, and programs that hold events against it.
 ocsf: $(OCSF)/done
 
-$(OCSF)/done: agent/events/tests/ocsf/requirements.txt | apt
-	rm -rf $(OCSF)
-	python3 -m venv $(OCSF)
-	$(OCSF)/bin/pip install --quiet --no-deps --requirement $<
-	touch $@
-
 # What reads logs and figures as others do.
 siem: $(SIEM)/done
 
-$(SIEM)/done: tests/contract/tests/siem/requirements.txt | apt
-	rm -rf $(SIEM)
-	python3 -m venv $(SIEM)
-	$(SIEM)/bin/pip install --quiet --no-deps --requirement $<
+$(OCSF)/done: agent/events/tests/ocsf/requirements.txt
+$(SIEM)/done: tests/contract/tests/siem/requirements.txt
+$(OCSF)/done $(SIEM)/done: | apt
+	rm -rf $(@D)
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --no-deps --requirement $<
 	touch $@
 
 # --- building ----------------------------------------------------------------------------------------------------
