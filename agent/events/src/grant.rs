@@ -23,32 +23,22 @@ pub struct Grant {
 impl Event {
     /// Somebody has a grant from now on.
     pub fn grant_added(at: DateTime<Utc>, grant: &Grant) -> Self {
-        let message = format!(
-            "`{}` has {} through the group `{}`",
-            grant.user,
-            grant.privileges.join(", "),
-            grant.group
-        );
-        about(Kind::GrantAdded, at, grant, &message)
+        about(Kind::GrantAdded, at, grant, "has")
     }
 
     /// They no longer have it.
     pub fn grant_removed(at: DateTime<Utc>, grant: &Grant) -> Self {
-        let message = format!(
-            "`{}` no longer has {} through the group `{}`",
-            grant.user,
-            grant.privileges.join(", "),
-            grant.group
-        );
-        about(Kind::GrantRemoved, at, grant, &message)
+        about(Kind::GrantRemoved, at, grant, "no longer has")
     }
 }
 
-fn about(kind: Kind, at: DateTime<Utc>, grant: &Grant, message: &str) -> Event {
+fn about(kind: Kind, at: DateTime<Utc>, grant: &Grant, has: &str) -> Event {
+    let Grant { user, group, .. } = grant;
+    let message = format!("`{user}` {has} {} through the group `{group}`", grant.privileges.join(", "));
     let privileges: Vec<String> = grant.privileges.iter().map(|privilege| ocsf::text(privilege)).collect();
-    Event::new(kind, at, Severity::Low, &grant.user, message)
-        .with("user", account(&Account { name: grant.user.clone(), uid: grant.uid }))
+    Event::new(kind, at, Severity::Low, user, &message)
+        .with("user", account(&Account { name: user.clone(), uid: grant.uid }))
         .with("privileges", privileges)
         .outcome(Status::Success, None)
-        .unmapped("group", ocsf::text(&grant.group))
+        .unmapped("group", ocsf::text(group))
 }
