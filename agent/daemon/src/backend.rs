@@ -11,7 +11,7 @@ mod tests;
 
 pub use api::{Api, Enrolling, offset};
 pub use client::{Answer, Exchange, Http};
-pub use fault::Fault;
+pub use fault::{Fault, MAX_SAID};
 
 use reqwest::Url;
 

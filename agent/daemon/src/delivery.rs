@@ -9,8 +9,8 @@ mod begin;
 mod lanes;
 mod record;
 mod send;
+mod under_way;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,39 +21,26 @@ use hostward_protocol::report::{Finding, Responsible};
 use reqwest::StatusCode;
 use tokio::sync::watch;
 
-use crate::backend::{Api, Fault};
+use crate::backend::{Api, Fault, MAX_SAID};
 use crate::backoff::{Backoff, jittered};
 use crate::disk::{self, Durability};
-use crate::events::Events;
+use crate::events::{self, Events};
+use crate::foreign::plain;
 use crate::identity::Identity;
 use crate::job::Job;
 use crate::paths::Options;
 use crate::random;
 use begin::{Begun, Place};
-use lanes::{Lane, Lanes, MOST};
-use record::Delivered;
+use lanes::{Lane, Lanes};
 use send::{Believed, Failure, Outcome, Sending, Sent};
+use under_way::UnderWay;
 
-/// The most bytes in a batch.
-const MAX_BYTES: usize = 512 << 10;
-/// A slow backend, or a slow line, gets no smaller ones than this.
-const MIN_BYTES: usize = 16 << 10;
-/// A batch that took longer than this makes the next one smaller.
-const SLOW: Duration = Duration::from_secs(2);
-/// How long the first event waits for others of the same moment.
-const GATHER: Duration = Duration::from_millis(200);
 /// From the end of a batch to the next one.
 const SPACING: Duration = Duration::from_secs(1);
-/// The same in the second lane while it is full.
-const BRISK: Duration = Duration::from_millis(250);
-/// The longest rest while there is much to catch up with.
-const MAX_REST: Duration = Duration::from_secs(30);
 /// How long until a backend that takes no events is asked again.
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// When what waits is tried once the backend is known to answer.
 const SOON: Duration = Duration::from_secs(2);
-/// How many heads are remembered.
-const KNOWN: usize = 8;
 
 /// Delivers events.
 pub struct Delivery {
@@ -71,29 +58,6 @@ pub struct Delivery {
     /// The last failure was that nobody answered.
     is_cut_off: bool,
     is_taken: Option<bool>,
-}
-
-struct UnderWay {
-    delivered: Delivered,
-    lanes: Lanes,
-    acknowledged: Option<Head>,
-    /// It is not written down yet that this is acknowledged.
-    unsaid: bool,
-    known: VecDeque<Head>,
-    backlog: Way,
-    live: Way,
-    bytes: usize,
-    /// The most that the backend reads, as far as it is known.
-    ceiling: usize,
-    most: u64,
-    /// Where the log ended when it turned out to have lost what is to be sent.
-    gone: Option<u64>,
-}
-
-struct Way {
-    job: Job<Sent>,
-    reader: Option<Reader>,
-    at: Instant,
 }
 
 /// What came of a job.
@@ -287,20 +251,8 @@ impl Delivery {
         let reached = head.as_ref().map_or(from - 1, |head| head.sequence);
         let mut lanes = Lanes::new(from, reached, end);
         delivered.skipped.iter().for_each(|number| lanes.pass_over(*number));
-        let way = || Way { job: Job::default(), reader: None, at: now };
-        self.under_way = Some(UnderWay {
-            delivered,
-            lanes,
-            unsaid: head.is_some() || has_lost,
-            acknowledged: head,
-            known: VecDeque::new(),
-            backlog: way(),
-            live: way(),
-            bytes: MAX_BYTES,
-            ceiling: MAX_BYTES,
-            most: MOST,
-            gone: None,
-        });
+        let unsaid = head.is_some() || has_lost;
+        self.under_way = Some(UnderWay::new(delivered, lanes, head, unsaid, now));
         self.succeeded();
         self.say_acknowledged();
         self.keep();
@@ -339,7 +291,7 @@ impl Delivery {
             }
             Err(failure) => {
                 if matches!(&failure, Failure::Backend(fault) if fault.is_cut()) {
-                    under_way.bytes = (under_way.bytes / 2).max(MIN_BYTES.min(under_way.ceiling));
+                    under_way.send_less();
                 }
                 return self.failed(failure, now);
             }
@@ -369,7 +321,7 @@ impl Delivery {
                 log::warn!(
                     "the backend will never take event {}: {}",
                     refused.sequence,
-                    plain(&refused.detail)
+                    plain(&refused.detail, MAX_SAID)
                 );
             }
             under_way.delivered.refused += refused.len() as u64;
@@ -429,7 +381,7 @@ impl Delivery {
             Failure::Backend(fault) => fault,
             Failure::Log(error) => {
                 let delay = self.wait_patiently(now);
-                return News::Failed(unreadable(&error), delay);
+                return News::Failed(events::unreadable(&error), delay);
             }
             Failure::Gone => return News::None,
         };
@@ -508,70 +460,6 @@ impl Delivery {
     }
 }
 
-impl UnderWay {
-    fn due(&self) -> Option<Instant> {
-        let at = |lane| self.next(lane).map(|_| self.way(lane).at);
-        [at(Lane::Live), at(Lane::Backlog)].into_iter().flatten().min()
-    }
-
-    fn next(&self, lane: Lane) -> Option<lanes::Span> {
-        if self.way(lane).job.is_running() || self.gone == Some(self.lanes.end()) {
-            return None;
-        }
-        self.lanes.next(lane)
-    }
-
-    fn way(&self, lane: Lane) -> &Way {
-        match lane {
-            Lane::Backlog => &self.backlog,
-            Lane::Live => &self.live,
-        }
-    }
-
-    fn way_mut(&mut self, lane: Lane) -> &mut Way {
-        match lane {
-            Lane::Backlog => &mut self.backlog,
-            Lane::Live => &mut self.live,
-        }
-    }
-
-    fn extend(&mut self, end: u64, now: Instant) {
-        for lane in [Lane::Live, Lane::Backlog] {
-            let was_idle = self.lanes.next(lane).is_none();
-            let mut after = self.lanes.clone();
-            after.extend(end);
-            if was_idle && after.next(lane).is_some() {
-                let way = self.way_mut(lane);
-                way.at = way.at.max(now + GATHER);
-            }
-        }
-        self.lanes.extend(end);
-    }
-
-    fn remember(&mut self, head: Head) {
-        if self.known.len() == KNOWN {
-            self.known.pop_front();
-        }
-        self.known.push_back(head);
-    }
-
-    fn pace(&mut self, lane: Lane, took: Duration, is_full: bool, now: Instant) {
-        self.most = (self.most * 2).min(MOST);
-        if took > SLOW {
-            self.bytes = (self.bytes / 2).max(MIN_BYTES.min(self.ceiling));
-        } else if took < SLOW / 2 {
-            self.bytes = (self.bytes * 2).min(self.ceiling);
-        }
-        let rest = match lane {
-            Lane::Live if is_full => BRISK,
-            // A backend that is slow has as long to itself as it has with this host.
-            Lane::Backlog if self.lanes.is_split() => took.clamp(SPACING, MAX_REST),
-            _ => SPACING,
-        };
-        self.way_mut(lane).at = now + rest;
-    }
-}
-
 /// Waits for the log to grow; for ever where nobody writes it any more.
 async fn changed(progress: &mut watch::Receiver<Progress>) {
     if progress.changed().await.is_err() {
@@ -588,19 +476,4 @@ fn takes_none(fault: &Fault) -> bool {
                 StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
             )
         })
-}
-
-fn unreadable(error: &hostward_events::FilesError) -> Finding {
-    Finding {
-        code: "events-unreadable".into(),
-        subject: "the log of events".into(),
-        message: error.to_string(),
-        responsible: Responsible::Operator,
-        mend: "see that /var/log/hostward belongs to the user hostward; `systemd-tmpfiles --create hostward.conf` puts that right".into(),
-    }
-}
-
-/// Somebody else's text, for the journal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }

@@ -5,6 +5,7 @@
 
 mod happening;
 mod leaving;
+mod news;
 mod problems;
 mod step_ca;
 
@@ -25,17 +26,17 @@ use crate::apply::Root;
 use crate::backend::{Api, Fault, Http};
 use crate::clock::Clock;
 use crate::control::Asked;
-use crate::delivery::{self, Delivery};
+use crate::delivery::Delivery;
 use crate::disk;
 use crate::enrollment::{Ended, Enroller, disk_finding};
 use crate::events::Events;
-use crate::host_certificates::{self, HostCertificates};
+use crate::host_certificates::HostCertificates;
 use crate::identity::{self, Identity, Standing};
 use crate::job::Job;
 use crate::metrics::{Counts, Metrics};
 use crate::paths::Options;
 use crate::policy::{self, Follower, Repository};
-use crate::reporting::{self, Reporting};
+use crate::reporting::Reporting;
 use crate::siem::Siem;
 use crate::ssh_agent::{Desk, Issuer};
 use crate::status::Board;
@@ -321,91 +322,6 @@ impl Agent {
                 let delay = self.errand.retry(step, pace, asked, now, random::fraction());
                 let (at, next_attempt) = (self.clock.now(), Some(self.in_(delay)));
                 self.problems.token(Some(TokenProblem { finding, at, next_attempt }));
-            }
-        }
-    }
-
-    fn policy_news(&mut self, news: policy::News, now: Instant) {
-        match news {
-            policy::News::Contact(offset) => {
-                self.board.contact(self.clock.now(), offset);
-                if let Some(delivery) = &mut self.delivery {
-                    delivery.reached(now);
-                }
-            }
-            policy::News::Problem(problem) => {
-                let problem = problem.map(|(finding, delay)| (finding, Some(self.in_(delay))));
-                self.problems.policy(problem);
-            }
-            policy::News::Report(report) => {
-                self.events.reported(&report);
-                self.desk.look();
-                if let Some(reporting) = &mut self.reporting {
-                    reporting.deliver(&report, now);
-                }
-            }
-        }
-    }
-
-    fn report_news(&mut self, news: reporting::News, now: Instant) {
-        let unknown = matches!(news, reporting::News::HostUnknown(..));
-        match news {
-            reporting::News::Contact => {
-                self.board.contact(self.clock.now(), None);
-                self.problems.report(None);
-            }
-            reporting::News::HostUnknown(finding, delay) | reporting::News::Failed(finding, delay) => {
-                let at = self.in_(delay);
-                self.problems.report(Some((finding, Some(at))));
-            }
-            reporting::News::Heard(report) => {
-                self.events.reported(&report);
-                if let Some(follower) = &mut self.follower {
-                    follower.heard(&report, now);
-                }
-                let host = self.host_info();
-                if let Some(certificates) = &mut self.certificates {
-                    certificates.set_host(host.clone(), now);
-                }
-                if let Some(reporting) = &mut self.reporting {
-                    reporting.set_host(host, now);
-                }
-                return;
-            }
-        }
-        if let Some(follower) = &mut self.follower {
-            follower.set_estranged(unknown || self.problems.is_estranged());
-        }
-    }
-
-    fn certificate_news(&mut self, news: host_certificates::News, now: Instant) {
-        match news {
-            host_certificates::News::Arrived => {
-                self.board.contact(self.clock.now(), None);
-                self.problems.certificates(None);
-                if let Some(reporting) = &mut self.reporting {
-                    reporting.ask_root(now, self.clock.now());
-                }
-            }
-            host_certificates::News::None => self.problems.certificates(None),
-            host_certificates::News::Failed(finding, delay) => {
-                let at = self.in_(delay);
-                self.problems.certificates(Some((finding, Some(at))));
-            }
-        }
-    }
-
-    fn delivery_news(&mut self, news: delivery::News) {
-        match news {
-            delivery::News::None => {}
-            delivery::News::Contact => {
-                self.board.contact(self.clock.now(), None);
-                self.problems.events(None);
-            }
-            delivery::News::NotTaken => self.problems.events(None),
-            delivery::News::Failed(finding, delay) => {
-                let at = self.in_(delay);
-                self.problems.events(Some((finding, Some(at))));
             }
         }
     }

@@ -11,9 +11,11 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::{TimeDelta, Utc};
 use hostward_config::Config;
-use hostward_events::{Certificate, Event, Head, Issued, Known, Limits, Origin, Progress, Recorder};
+use hostward_events::{
+    Certificate, Event, FilesError, Head, Issued, Known, Limits, Origin, Progress, Recorder,
+};
 use hostward_protocol::local::AgentReply;
-use hostward_protocol::report::{Finding, Report};
+use hostward_protocol::report::{Finding, Report, Responsible};
 use tokio::sync::watch;
 
 use crate::disk::{self, Durability};
@@ -221,5 +223,16 @@ fn limits(config: &hostward_config::Events) -> Limits {
         own: config.own.0,
         keep: keep.unwrap_or(TimeDelta::days(36_500)),
         ..Limits::default()
+    }
+}
+
+/// The log of events cannot be read.
+pub fn unreadable(error: &FilesError) -> Finding {
+    Finding {
+        code: "events-unreadable".into(),
+        subject: "the log of events".into(),
+        message: error.to_string(),
+        responsible: Responsible::Operator,
+        mend: "see that /var/log/hostward belongs to the user hostward; `systemd-tmpfiles --create hostward.conf` puts that right".into(),
     }
 }

@@ -14,6 +14,7 @@ mod disk;
 mod driver;
 mod enrollment;
 mod events;
+mod foreign;
 mod host_certificates;
 mod host_info;
 mod identity;

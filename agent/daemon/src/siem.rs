@@ -16,14 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hostward_config::Config;
-use hostward_events::{FilesError, Progress, Reader};
+use hostward_events::{Progress, Reader};
 use hostward_protocol::local::OutputStatus;
-use hostward_protocol::report::{Finding, Responsible};
+use hostward_protocol::report::Finding;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::backoff::Backoff;
-use crate::events::Events;
+use crate::events::{self, Events};
 use crate::paths::Options;
 use crate::random;
 use output::{Handed, Output, OutputError};
@@ -158,7 +158,7 @@ impl Task {
                     }
                     Err(error) => error,
                 },
-                Err(error) => OutputError::Finding(unreadable(&error)),
+                Err(error) => OutputError::Finding(events::unreadable(&error)),
             };
             let delay = failures.next_or(failure.retry_after(), random::fraction());
             self.failed(failure.finding(output.name()));
@@ -196,15 +196,5 @@ impl Task {
 
     fn failed(&self, finding: Finding) {
         self.with(|output| output.problem = Some(finding));
-    }
-}
-
-fn unreadable(error: &FilesError) -> Finding {
-    Finding {
-        code: "events-unreadable".into(),
-        subject: "the log of events".into(),
-        message: error.to_string(),
-        responsible: Responsible::Operator,
-        mend: "see that /var/log/hostward belongs to the user hostward; `systemd-tmpfiles --create hostward.conf` puts that right".into(),
     }
 }

@@ -12,6 +12,10 @@ use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{StatusCode, Url};
 
 use super::client::{Answer, date, retry_after};
+use crate::foreign::plain;
+
+/// How long a backend's own words in a message may be.
+pub const MAX_SAID: usize = 300;
 
 /// Why an exchange failed.
 #[derive(Debug, thiserror::Error)]
@@ -179,9 +183,7 @@ fn said(problem: &Option<Problem>) -> String {
     if text.is_empty() {
         return String::new();
     }
-    // Somebody else's text goes into the journal: one line, not endless, no control characters.
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
-    format!(": {plain}")
+    format!(": {}", plain(text, MAX_SAID))
 }
 
 impl Refusal {

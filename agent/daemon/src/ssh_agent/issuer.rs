@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::step_ca::Authority;
 
 use crate::backend::{Api, Fault};
+use crate::foreign::plain;
 use crate::identity::Identity;
 use crate::random;
 
@@ -236,5 +237,5 @@ fn no_step_ca() -> Failure {
 
 /// Somebody else's text, for one line of a message.
 pub fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SHOWN).collect()
+    plain(text, MAX_SHOWN)
 }
