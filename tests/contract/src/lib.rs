@@ -15,6 +15,7 @@ mod binary;
 mod host;
 mod root;
 mod service;
+mod tunnel;
 mod wait;
 
 pub use agent::Agent;
@@ -22,4 +23,5 @@ pub use backend::Backend;
 pub use host::{BOOT, Host};
 pub use root::{Admission, Root};
 pub use service::{Account, HOMELESS, JENKINS, SECOND, STRANGER, Service, UNKNOWN};
+pub use tunnel::Tunnel;
 pub use wait::{PATIENCE, until, within};

@@ -22,6 +22,9 @@ pub use files::{Entry, Tree};
 use machine::Machine;
 
 /// Enters a host: `sh -c ENTER CGROUP LEADER COMMAND...`.
+/// Without what the tests' own commands leave there.
+const LAST_OF_JOURNAL: &str =
+    "journalctl --no-pager -n 600 -o short-precise | grep -v ' runuser\\[' | tail -n 60";
 const ENTER: &str = r#"
 echo $$ >"$0/cgroup.procs"
 leader=$1
@@ -240,7 +243,7 @@ impl Host {
         crate::wait_for(patience, &what, || {
             look(self).map_err(|mut seen| {
                 if std::time::Instant::now() >= deadline {
-                    let journal = self.run("journalctl --no-pager -n 40 -o short-precise").stdout;
+                    let journal = self.run(LAST_OF_JOURNAL).stdout;
                     let _infallible = write!(seen, "\n--- journal\n{journal}");
                 }
                 seen

@@ -27,6 +27,10 @@ pub use record::{HostRecord, Record};
 
 const CLEANUP: &str = include_str!("lab/cleanup.sh");
 
+/// How many inotify(7) instances one user may have, in the whole machine: root of every host is the same one, and a booted
+/// host has about eight.
+const WATCHERS: (&str, u32) = ("/proc/sys/fs/inotify/max_user_instances", 2048);
+
 /// Enters the lab's network: `sh -c ENTER CGROUP NAMESPACE HOSTS COMMAND...`. Only there does `/etc/hosts` name the hosts.
 const ENTER: &str = r#"
 echo $$ >"$0/cgroup.procs"
@@ -67,6 +71,7 @@ impl Lab {
     /// As [`Lab::new`], and when a lab of that name exists.
     pub fn named(id: &str) -> Result<Self> {
         let mut lab = Self::at(id)?;
+        allow_watchers();
         let runs = workspace::lab_dir().join("run");
         fs::create_dir_all(&runs).with_context(|| format!("cannot create `{}`", runs.display()))?;
         fs::create_dir(&lab.run).with_context(|| {
@@ -306,5 +311,16 @@ impl Drop for Lab {
         if let Err(error) = self.end() {
             eprintln!("lab: {error:#}");
         }
+    }
+}
+
+/// Allows [`WATCHERS`]. Where that cannot be, few hosts at a time still work.
+fn allow_watchers() {
+    let (path, wanted) = WATCHERS;
+    let allowed = fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    if allowed.is_some_and(|allowed| allowed < wanted)
+        && let Err(error) = fs::write(path, wanted.to_string())
+    {
+        eprintln!("cannot write `{path}`: {error}; hosts beyond about 16 at a time will not boot");
     }
 }

@@ -26,6 +26,10 @@ pub fn client_address(index: usize) -> String {
     format!("10.66.1.{}", index % 254 + 1)
 }
 
+/// The bridge's own: it would take a port's otherwise, and change it when that is plugged or goes, and every host would
+/// send to where nobody is until its neighbour entry dies.
+const BRIDGE: &str = "02:00:00:00:00:01";
+
 /// Makes the namespace of a lab with its bridge.
 pub(crate) fn make(namespace: &str) -> Result<()> {
     ip(&[], &format!("netns add {namespace}"))?;
@@ -33,7 +37,7 @@ pub(crate) fn make(namespace: &str) -> Result<()> {
         &["-n", namespace],
         &format!(
             "link set lo up\n\
-             link add lab type bridge forward_delay 0\n\
+             link add lab address {BRIDGE} type bridge forward_delay 0\n\
              addr add {HERE}/16 dev lab\n\
              link set lab up\n\
              route add local 10.66.1.0/24 dev lab\n"

@@ -1,18 +1,22 @@
 //! One exchange over HTTPS.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use hostward_config::Backend;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
+use tokio::sync::watch;
 
 use super::Fault;
 use crate::clock::http_date;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(15);
+/// How long nothing at all comes from a peer that is waited for in vain until its connection is taken for dead: something
+/// on the way forgot it, and says so to nobody.
+const SILENCE: Duration = Duration::from_secs(3);
 /// How long a body may stand still.
 const STALL: Duration = Duration::from_secs(30);
 /// How long any body may take, and the slowest it may come beyond that: 128 kbit/s.
@@ -25,7 +29,15 @@ pub struct Http {
     settings: Backend,
     /// Whether it talks to this host only, and needs no TLS.
     is_local: bool,
-    client: Mutex<Option<reqwest::Client>>,
+    kept: Mutex<Kept>,
+    /// The number of the client that is used now: whoever still waits with another one waits in vain.
+    current: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    client: Option<reqwest::Client>,
+    heard: Instant,
 }
 
 /// One request.
@@ -41,6 +53,8 @@ pub struct Exchange {
     pub body: Option<Vec<u8>>,
     /// How long until the answer's first byte.
     pub patience: Duration,
+    /// How long the peer may take that has nothing to say, so that its silence means nothing.
+    pub lull: Duration,
     /// The longest body that is read.
     pub max_len: u64,
 }
@@ -54,6 +68,7 @@ impl Exchange {
             headers: HeaderMap::new(),
             body: None,
             patience: Duration::from_secs(30),
+            lull: Duration::ZERO,
             max_len,
         }
     }
@@ -95,35 +110,50 @@ pub struct Answer {
 impl Http {
     /// Makes exchanges as the operator set it. Nothing is read or connected yet.
     pub fn new(settings: Backend) -> Self {
-        Http { settings, is_local: false, client: Mutex::new(None) }
+        Http::with(settings, false)
     }
 
     /// The same for URLs that are known to be of this host: without TLS, and without a proxy.
     pub fn to_this_host(settings: Backend) -> Self {
-        Http { settings, is_local: true, client: Mutex::new(None) }
+        Http::with(settings, true)
+    }
+
+    fn with(settings: Backend, is_local: bool) -> Self {
+        let kept = Mutex::new(Kept { client: None, heard: Instant::now() });
+        Http { settings, is_local, kept, current: watch::Sender::new(0) }
     }
 
     /// Sends a request and reads the answer's head.
     pub async fn open(&self, exchange: Exchange) -> Result<Body, Fault> {
         let url = exchange.url.clone();
-        let client = self.client()?;
+        let (client, mut current) = self.client()?;
         let mut request = client.request(exchange.method, exchange.url).headers(exchange.headers);
         if let Some(body) = exchange.body {
             request = request.body(body);
         }
-        let sent = tokio::time::timeout(exchange.patience, request.send());
-        let response = match sent.await {
+        let waiting = Waiting {
+            http: self,
+            client: *current.borrow_and_update(),
+            since: Instant::now(),
+            silence: exchange.lull + SILENCE.min(exchange.patience),
+        };
+        let sent = tokio::select! {
+            sent = tokio::time::timeout(exchange.patience, request.send()) => sent,
+            _ = current.changed() => return Err(Fault::timeout(&url, waiting.since.elapsed())),
+        };
+        let response = match sent {
             Err(_) => return Err(Fault::timeout(&url, exchange.patience)),
             Ok(Err(error)) => {
                 let fault = Fault::of(&url, &error);
                 if fault.is_tls() {
                     // The mended certificate or CA file is to be seen at the next attempt.
-                    self.forget();
+                    self.kept().client = None;
                 }
                 return Err(fault);
             }
             Ok(Ok(response)) => response,
         };
+        self.kept().heard = Instant::now();
         let (status, headers) = (response.status(), response.headers().clone());
         if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
             return Err(Fault::redirect(&url, &headers));
@@ -146,23 +176,37 @@ impl Http {
         Ok(Answer { status: body.status, headers: body.headers, body: bytes })
     }
 
-    fn forget(&self) {
-        if let Ok(mut client) = self.client.lock() {
-            *client = None;
-        }
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn client(&self) -> Result<reqwest::Client, Fault> {
-        let mut kept = match self.client.lock() {
-            Ok(kept) => kept,
-            Err(poisoned) => poisoned.into_inner(),
+    fn client(&self) -> Result<(reqwest::Client, watch::Receiver<u64>), Fault> {
+        let mut kept = self.kept();
+        let client = match &kept.client {
+            Some(client) => client.clone(),
+            None => kept.client.insert(build(&self.settings, self.is_local)?).clone(),
         };
-        if let Some(client) = &*kept {
-            return Ok(client.clone());
+        Ok((client, self.current.subscribe()))
+    }
+}
+
+/// An exchange whose answer has not begun.
+struct Waiting<'a> {
+    http: &'a Http,
+    client: u64,
+    since: Instant,
+    silence: Duration,
+}
+
+impl Drop for Waiting<'_> {
+    /// Whoever gives up waiting, by whatever deadline, leaves a connection behind on which all others would wait too.
+    fn drop(&mut self) {
+        let mut kept = self.http.kept();
+        let is_dead = kept.heard <= self.since && self.since.elapsed() >= self.silence;
+        if is_dead && *self.http.current.borrow() == self.client {
+            kept.client = None;
+            self.http.current.send_modify(|current| *current += 1);
         }
-        let client = build(&self.settings, self.is_local)?;
-        *kept = Some(client.clone());
-        Ok(client)
     }
 }
 

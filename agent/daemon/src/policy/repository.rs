@@ -92,7 +92,8 @@ impl Repository {
         }
         if let Some(wait) = wait {
             exchange = exchange.header(PREFER.clone(), &format!("wait={wait}"));
-            exchange.patience = Duration::from_secs(wait) + GRACE;
+            exchange.lull = Duration::from_secs(wait);
+            exchange.patience = exchange.lull + GRACE;
         }
         let url = exchange.url.clone();
         let answer = self.api.http().exchange(exchange).await?;

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use hostward_contract_tests::{HOMELESS, JENKINS, SECOND, STRANGER, Service, UNKNOWN};
+use hostward_contract_tests::{HOMELESS, JENKINS, SECOND, STRANGER, Service, Tunnel, UNKNOWN, until, within};
 use hostward_protocol::service::{Answer, Query};
+use nix::sys::signal::Signal;
 
 /// How long anybody may be made to wait.
 const AT_MOST: Duration = Duration::from_secs(5);
@@ -38,7 +39,7 @@ fn what_is_there_is_used_while_the_backend_is_down() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("refuses connections") && output.status.code() == Some(1), "{output:?}");
     service.backend.start_again();
-    hostward_contract_tests::until("a certificate", || {
+    until("a certificate", || {
         Some(service.account(SECOND).certificates()).filter(|listed| listed.len() == 1)
     });
     assert_eq!(service.account(SECOND).problem(), None);
@@ -53,6 +54,31 @@ fn a_backend_that_says_nothing_is_not_waited_for() {
     assert!(!output.status.success());
     assert!(start.elapsed() < AT_MOST, "{:?}", start.elapsed());
     assert_eq!(service.jenkins().problem().as_deref(), Some("backend-timeout"));
+}
+
+/// As when a firewall forgets a connection, or the address of the backend goes to another machine: nothing comes, and no
+/// error either.
+#[test]
+fn a_connection_that_died_on_the_way_is_not_used_for_long() {
+    let service = Service::start();
+    let (tunnel, ca) = (Tunnel::start(), service.backend.ca());
+    service.host.configure(&format!(
+        "[backend]\nca_file = {ca:?}\nproxy = {:?}\n[labels]\nrole = \"ci\"\n",
+        tunnel.url()
+    ));
+    service.agent.signal(Signal::SIGHUP);
+    until("the way over the proxy", || (tunnel.opened() > 0).then_some(()));
+    assert_eq!(resolve(&service, &own_name()).unwrap(), [own_name()]);
+    tunnel.forget();
+    let before = tunnel.opened();
+    assert_eq!(resolve(&service, "another"), Err("backend-timeout".into()));
+    within(Duration::from_secs(20), "an answer over another connection", || {
+        (resolve(&service, "another") == Err("target-unknown".into())).then_some(())
+    });
+    assert!(tunnel.opened() > before);
+    // The question for a new policy, which may wait for minutes, does not wait where nothing will come.
+    let version = service.backend.add_user("late", 70_099);
+    service.host.root.until_accepted(version);
 }
 
 #[test]
@@ -75,16 +101,14 @@ fn a_certificate_that_is_not_what_was_asked_for_is_not_used() {
         // Another binding has nothing of the failure before.
         service.bind(&[]);
         service.bind(&[(JENKINS, "deploy")]);
-        hostward_contract_tests::until("the notice of it", || {
+        until("the notice of it", || {
             service.jenkins().certificates();
             service.jenkins().problem().filter(|code| code == "certificate-unacceptable")
         });
         assert_eq!(service.jenkins().certificates(), Vec::<String>::new(), "{flaw}");
     }
     service.backend.mend("wrong-certificate");
-    hostward_contract_tests::until("a certificate", || {
-        Some(service.jenkins().certificates()).filter(|listed| listed.len() == 1)
-    });
+    until("a certificate", || Some(service.jenkins().certificates()).filter(|listed| listed.len() == 1));
 }
 
 #[test]

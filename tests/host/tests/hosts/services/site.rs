@@ -83,14 +83,19 @@ impl<'lab> Site<'lab> {
         let site = Site { ci, bastion, web1, web2 };
         // sshd is told to read its configuration, and takes a moment for it.
         for name in ["bastion", "web1", "web2"] {
-            // Plain ssh does not say why hostward had no part in it.
-            let command = format!(
-                "runuser -u jenkins -- ssh -o ConnectTimeout=5 {name} true || \
-                 {{ runuser -u jenkins -- hostward resolve {name}; runuser -u jenkins -- hostward status; exit 1; }}"
-            );
-            site.ci.host.wait_until_ok(SOON, &command);
+            site.wait_for_way_to(name);
         }
         site
+    }
+
+    /// Waits until plain ssh of jenkins' goes there. It does not say itself why hostward had no part in it.
+    #[track_caller]
+    pub fn wait_for_way_to(&self, name: &str) {
+        let command = format!(
+            "runuser -u jenkins -- ssh -o ConnectTimeout=5 {name} true || \
+             {{ runuser -u jenkins -- hostward resolve {name}; runuser -u jenkins -- hostward status; exit 1; }}"
+        );
+        self.ci.host.wait_until_ok(SOON, &command);
     }
 
     /// A command of jenkins' on ci.

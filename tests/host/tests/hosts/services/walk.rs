@@ -161,7 +161,7 @@ fn a_name_that_is_anothers_leads_nowhere(site: &Site<'_>) {
     let names = "[host]\ncanonical_name = \"web1\"\nalt_names = [\"shop\", \"git.example\"]\n";
     let web3 = site.ci.beside("web3", &format!("[labels]\nrole = \"web\"\n{names}"));
     web3.wait_until_ok(SOON, "grep -q HostCertificate /etc/ssh/sshd_config.d/10-hostward.conf");
-    site.ci.host.wait_until_ok(SOON, "runuser -u jenkins -- ssh web3 true");
+    site.wait_for_way_to("web3");
     // What it says it is called is a better kind of name than what web1 is.
     let found = format!("runuser -u jenkins -- hostward resolve web1 | grep -qF ' {} '", web3.address());
     site.ci.host.wait_until_ok(SOON, &found);
