@@ -5,7 +5,7 @@ use hostward_records::{Id, Record, What};
 use crate::append::{FileSizes, append};
 use crate::home;
 use crate::host::{Host, now_micros};
-use crate::process::{Standing, random_id};
+use crate::process::{Standing, command_line, directory, random_id};
 use crate::refusal::Refusal;
 use crate::who::{Who, denied};
 
@@ -82,8 +82,7 @@ pub(crate) fn account(pam: &impl Transaction, host: &Host, silent: bool) -> Answ
     let what = What::Denied { reason: refusal.reason, until: refusal.until };
     append(host, &record(pam, host, what, name.clone(), who.uid(), true));
     // sudo asks for silence always, and says only that access was denied.
-    let is_sudo = pam.item(Item::Service).is_some_and(|service| SUDO.contains(&service.as_str()));
-    if !silent || is_sudo {
+    if !silent || is_sudo(pam) {
         pam.tell(&refusal.message(&name));
     }
     match refusal.reason {
@@ -141,6 +140,10 @@ pub(crate) fn closed(pam: &impl Transaction, host: &Host) -> Answer {
     Answer::Ignore
 }
 
+fn is_sudo(pam: &impl Transaction) -> bool {
+    pam.item(Item::Service).is_some_and(|service| SUDO.contains(&service.as_str()))
+}
+
 fn is_recorded(pam: &impl Transaction, who: &Who) -> bool {
     who.is_managed() || pam.item(Item::Service).is_some_and(|service| INTERACTIVE.contains(&service.as_str()))
 }
@@ -154,6 +157,7 @@ fn record(
     managed: bool,
 ) -> Record {
     let standing = Standing::now(host);
+    let asked_of_sudo = matches!(what, What::Opened(_)) && is_sudo(pam);
     let item = |item| pam.item(item).filter(|text| !text.is_empty());
     let tty = item(Item::Tty).map(|tty| match tty.strip_prefix("/dev/") {
         Some(name) => name.to_owned(),
@@ -179,5 +183,7 @@ fn record(
         cgroup: standing.cgroup,
         xdg_session: pam.variable("XDG_SESSION_ID").filter(|text| !text.is_empty()),
         ancestors: standing.ancestors,
+        directory: if asked_of_sudo { directory(host) } else { None },
+        command_line: if asked_of_sudo { command_line(host) } else { None },
     }
 }

@@ -33,6 +33,20 @@ impl Host {
         CString::new(self.path(absolute).as_os_str().as_bytes()).ok()
     }
 
+    /// Where a symbolic link leads.
+    pub(crate) fn link(&self, absolute: &str) -> Option<String> {
+        Some(std::fs::read_link(self.path(absolute)).ok()?.to_string_lossy().into_owned())
+    }
+
+    /// At most the first `bound` bytes of a file of the kernel's.
+    pub(crate) fn beginning(&self, absolute: &str, bound: u64) -> Option<Vec<u8>> {
+        use std::io::Read;
+
+        let mut content = Vec::new();
+        std::fs::File::open(self.path(absolute)).ok()?.take(bound).read_to_end(&mut content).ok()?;
+        Some(content)
+    }
+
     /// A whole file, if it is a regular one of at most `bound` bytes. Does not wait for whatever else may be in its place.
     pub(crate) fn read(&self, absolute: &str, bound: u64) -> Option<Vec<u8>> {
         read(&self.path(absolute), bound)

@@ -78,6 +78,22 @@ fn text(host: &Host, path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&host.read(path, BOUND)?).into_owned())
 }
 
+/// What this process was asked for: its arguments behind its own name, as far as a line of records has room.
+pub(crate) fn command_line(host: &Host) -> Option<String> {
+    joined(&host.beginning("/proc/self/cmdline", hostward_records::MAX_LINE as u64)?)
+}
+
+fn joined(arguments: &[u8]) -> Option<String> {
+    let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments);
+    let rest: Vec<_> = arguments.split(|byte| *byte == 0).skip(1).map(String::from_utf8_lossy).collect();
+    Some(rest.join(" ")).filter(|text| !text.is_empty())
+}
+
+/// Where this process stands.
+pub(crate) fn directory(host: &Host) -> Option<String> {
+    host.link("/proc/self/cwd")
+}
+
 /// Random bits. Does not wait for the kernel to have gathered enough of them at boot.
 pub(crate) fn random_id() -> Id {
     let mut bytes = [0_u8; 16];
@@ -110,6 +126,15 @@ mod tests {
         assert_eq!(standing.ancestors.first().map(|process| process.pid), Some(standing.parent));
         assert_eq!(standing.boot.len(), 36);
         assert_ne!(random_id(), random_id());
+    }
+
+    #[test]
+    fn arguments_are_joined_without_the_programs_name() {
+        assert_eq!(joined(b"sudo\0-n\0id\0-u\0").as_deref(), Some("-n id -u"));
+        assert_eq!(joined(b"sudo\0echo\0\0a b\0").as_deref(), Some("echo  a b"));
+        assert_eq!(joined(b"sudo\0cut in the mid").as_deref(), Some("cut in the mid"));
+        assert_eq!(joined(b"sudo\0"), None);
+        assert_eq!(joined(b""), None);
     }
 
     #[test]

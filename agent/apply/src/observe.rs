@@ -44,6 +44,7 @@ pub fn facts(root: &Root, ledger: Ledger) -> Result<Facts, LocalError> {
         shells: local::shells(root),
         hostward_users,
         sudo: host::sudo_dialects(root),
+        sudo_logs_exit: host::sudo_logs_exit(root),
         sshd: sshd::facts(root),
         files: managed::files(root),
         loose_directories: managed::loose_directories(root),

@@ -141,6 +141,8 @@ kinds! {
     LoginDenied = "login.denied", AUTHENTICATION, 1 "Logon", Denials;
     /// Somebody ran a command with sudo, or was refused it.
     SudoCommand = "sudo.command", PROCESS_ACTIVITY, 1 "Launch", Sessions;
+    /// A command that somebody ran with sudo ended.
+    SudoExited = "sudo.exited", PROCESS_ACTIVITY, 2 "Terminate", Sessions;
     /// Somebody became somebody else.
     Su = "su", AUTHENTICATION, 1 "Logon", Sessions;
     /// Events that this log does not have.

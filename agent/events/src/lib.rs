@@ -44,7 +44,7 @@ pub use reader::{Batch, Reader};
 pub use recorder::{Progress, Recorder, Store};
 pub use report::{Known, of_report};
 pub use session::{Account, Authentication, Closed, Process, Remote, Session};
-pub use sudo::{Sudo, SudoOutcome};
+pub use sudo::{Sudo, SudoExited, SudoOutcome};
 pub use verify::{Difference, Verdict, What, verify, verify_against};
 
 /// Where the log is.

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hostward_events::{
     Account, Authentication, Caller, Certificate, Closed, Denial, DenialReason, Enrollment, Event, Grant,
     Input, Issued, Kind, Known, Limits, Log, Losses, Missing, Opened, Origin, Process, Quota, Remote,
-    Session, Source, Sudo, SudoOutcome, of_report,
+    Session, Source, Sudo, SudoExited, SudoOutcome, of_report,
 };
 use hostward_protocol::report::{
     About, AccountChange, Cause, Change, Entry, Finding, Outcome, PolicyState, Report, Responsible,
@@ -180,6 +180,8 @@ fn commands() -> Vec<Event> {
         run_as: Some(account("root", None)),
         group: Some("adm".into()),
         command: Some("/usr/bin/id -u".into()),
+        asked: None,
+        record: Some("3".repeat(32)),
         directory: Some("/home/alice".into()),
         tty: Some("pts/0".into()),
         pid: 4712,
@@ -199,6 +201,18 @@ fn commands() -> Vec<Event> {
         outcome: SudoOutcome::Refused("command not allowed".into()),
         ..allowed.clone()
     };
+    let exited = SudoExited {
+        by: account("alice", Some(70_001)),
+        run_as: Some(account("root", None)),
+        command: "/usr/bin/id -u".into(),
+        pid: 4712,
+        code: 1,
+        signal: None,
+        login: "1".repeat(32),
+        boot: "2".repeat(32),
+        record: "3".repeat(32),
+    };
+    let unheard = Sudo { command: None, asked: Some("-n id -u".into()), record: None, ..allowed.clone() };
     let grant = Grant {
         user: "alice".into(),
         uid: Some(70_001),
@@ -209,6 +223,9 @@ fn commands() -> Vec<Event> {
     assert_eq!(refused.quota(), Quota::Denials, "anybody on the host can be refused");
     vec![
         Event::sudo_command(at(), &allowed),
+        Event::sudo_command(at(), &unheard),
+        Event::sudo_exited(at(), &exited),
+        Event::sudo_exited(at(), &SudoExited { signal: Some("KILL".into()), code: 137, ..exited.clone() }),
         refused,
         Event::grant_added(at(), &grant),
         Event::grant_removed(at(), &grant),

@@ -28,6 +28,8 @@ pub struct Facts {
     pub hostward_users: Option<u32>,
     /// Which sudo implementations are installed.
     pub sudo: Vec<SudoDialect>,
+    /// Whether all of them take `log_exit_status`: sudo 1.9.13 does, 1.9.5 does not.
+    pub sudo_logs_exit: bool,
     /// What sshd is like, where it is installed.
     pub sshd: Option<SshdFacts>,
     /// What the agent offers of certificates for this host's own keys.

@@ -164,7 +164,7 @@ impl<'a> Resolution<'a> {
     }
 
     fn sudoers(&mut self) -> Option<String> {
-        let text = self.sudo.render();
+        let text = self.sudo.render(self.host.facts.sudo_logs_exit);
         if text.is_some() && self.host.config.sudo.manage && self.host.facts.sudo.is_empty() {
             let warning = Refusal::operator(
                 "sudo-not-installed",

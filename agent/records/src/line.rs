@@ -15,7 +15,7 @@ pub const VERSION: u32 = 1;
 /// Room of each text, in bytes as it is escaped.
 const SHORT: usize = 64;
 const NAME: usize = 256;
-const CGROUP: usize = 768;
+const PATH: usize = 768;
 /// How many ancestors are written.
 const ANCESTORS: usize = 8;
 
@@ -87,20 +87,27 @@ struct Wire {
     until: Option<u64>,
     ancestors: Vec<Process>,
     auth: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    directory: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    command_line: Option<String>,
 }
 
 impl Record {
     /// As it is appended: one line with its newline, at most [`MAX_LINE`] bytes. Texts that are too long are cut.
     pub fn line(&self) -> Vec<u8> {
         let mut wire = Wire::from(self);
-        let without = wire.bytes();
         if let Some(auth) = &self.auth {
             // The quotes and the newline take three bytes, and `null` gives four.
-            let room = (MAX_LINE + 1).saturating_sub(without.len());
+            let room = (MAX_LINE + 1).saturating_sub(wire.bytes().len());
             wire.auth = Some(cut(auth, room).to_owned());
-            return terminated(wire.bytes());
         }
-        terminated(without)
+        if let Some(command_line) = &self.command_line {
+            // The member's name, quotes and the newline.
+            let room = MAX_LINE.saturating_sub(wire.bytes().len() + r#","command_line":"""#.len() + 1);
+            wire.command_line = Some(cut(command_line, room).to_owned()).filter(|text| !text.is_empty());
+        }
+        terminated(wire.bytes())
     }
 
     /// Of a line without its newline. What is not known of it is passed over.
@@ -171,12 +178,14 @@ impl From<&Record> for Wire {
             start: record.process.start,
             audit_session: record.audit_session,
             loginuid: record.loginuid,
-            cgroup: some(&record.cgroup, CGROUP),
+            cgroup: some(&record.cgroup, PATH),
             xdg_session: some(&record.xdg_session, SHORT),
             reason,
             until,
             ancestors: record.ancestors.iter().copied().take(ANCESTORS).collect(),
             auth: None,
+            directory: some(&record.directory, PATH),
+            command_line: None,
         }
     }
 }
@@ -209,6 +218,8 @@ impl TryFrom<Wire> for Record {
             rhost: wire.rhost,
             ruser: wire.ruser,
             auth: wire.auth,
+            directory: wire.directory,
+            command_line: wire.command_line,
             process: Process { pid: wire.pid, start: wire.start },
             parent: wire.ppid,
             audit_session: wire.audit_session,

@@ -32,6 +32,11 @@ pub struct Record {
     /// `SSH_AUTH_INFO_0` of sshd: each method that succeeded on a line, certificates in full. What is beyond the line's
     /// room is cut.
     pub auth: Option<String>,
+    /// Of a session of sudo: where it was asked for.
+    pub directory: Option<String>,
+    /// Of a session of sudo: what was asked of it, its options and the command as they were typed, parted by spaces. What is
+    /// beyond the line's room is cut.
+    pub command_line: Option<String>,
     /// The process that called PAM.
     pub process: Process,
     /// Its parent.

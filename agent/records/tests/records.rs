@@ -33,6 +33,8 @@ fn opened() -> Record {
         cgroup: Some("/user.slice/user-70001.slice/session-3.scope".into()),
         xdg_session: Some("3".into()),
         ancestors: vec![Process { pid: 321, start: 99 }, Process { pid: 1, start: 1 }],
+        directory: None,
+        command_line: None,
     }
 }
 
@@ -60,9 +62,15 @@ fn denied() -> Record {
     Record { id: id(4), what, service: "cron".into(), auth: None, ..opened() }
 }
 
+fn of_sudo() -> Record {
+    let (directory, command_line) = (Some("/home/alice".into()), Some("-n /usr/bin/id \"a b\"".into()));
+    let rest = Record { auth: None, rhost: None, ..opened() };
+    Record { id: id(5), service: "sudo".into(), ruser: Some("alice".into()), directory, command_line, ..rest }
+}
+
 #[test]
 fn the_golden_lines_are_what_is_written_and_read() {
-    let records = [opened(), closed(), denied()];
+    let records = [opened(), closed(), denied(), of_sudo()];
     let written: Vec<u8> = records.iter().flat_map(Record::line).collect();
     assert_eq!(String::from_utf8(written).expect("text"), GOLDEN);
     for (line, record) in GOLDEN.lines().zip(records) {
@@ -136,8 +144,9 @@ proptest! {
     #[test]
     fn whatever_a_stranger_calls_itself_makes_one_line(
         user in text(), rhost in proptest::option::of(text()), auth in proptest::option::of(text()),
+        directory in proptest::option::of(text()), command_line in proptest::option::of(text()),
     ) {
-        let record = Record { user, rhost, auth, ..opened() };
+        let record = Record { user, rhost, auth, directory, command_line, ..opened() };
         let line = record.line();
         prop_assert!(line.len() <= MAX_LINE);
         prop_assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
@@ -146,6 +155,8 @@ proptest! {
         prop_assert!(record.user.starts_with(&read.user));
         let (auth, whole) = (read.auth.unwrap_or_default(), record.auth.unwrap_or_default());
         prop_assert!(whole.starts_with(&auth));
+        let (command, whole) = (read.command_line.unwrap_or_default(), record.command_line.unwrap_or_default());
+        prop_assert!(whole.starts_with(&command));
     }
 
     #[test]

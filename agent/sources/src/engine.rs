@@ -71,7 +71,7 @@ impl Engine {
             records: position.record_denials.resumed(|series| told.series(series)),
             journal: position.journal_denials.resumed(|series| told.series(series)),
             connections: position.connections,
-            commands: position.commands.resumed(|cursor| told.has(Source::Journal, cursor)),
+            commands: position.commands.resumed(&told),
             denied: position.denied,
             mark: position.mark,
             resumed,
@@ -115,7 +115,8 @@ impl Engine {
         if is_known || self.told.has(Source::Records, &id) || self.told.is_gone(at) {
             // What it says of sessions the log says as well; commands are confirmed by it all the same.
             if let What::Opened(session) = record.what {
-                self.confirm(record, &session.to_string());
+                let is_gone = self.told.is_gone(at);
+                self.confirm(record, &session.to_string(), is_gone);
             }
             return;
         }
@@ -124,7 +125,7 @@ impl Engine {
                 let session = session.to_string();
                 let host = &self.host;
                 let (_, event) = self.sessions.opened(record, &session, |user| host.grants_of(user));
-                self.confirm(record, &session);
+                self.confirm(record, &session, false);
                 Some(event)
             }
             What::Closed(session) => {

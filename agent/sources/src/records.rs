@@ -244,6 +244,8 @@ mod tests {
             cgroup: None,
             xdg_session: None,
             ancestors: vec![],
+            directory: None,
+            command_line: None,
         }
         .line()
     }

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use hostward_events::{Kind, Record, Source, digest};
 
 const GAP: &str = "gap:";
+const COMMAND: &str = "command:";
+const ASKED: &str = "asked:";
 
 /// What was made events of.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ pub struct Told {
     journal: Option<(String, bool)>,
     /// What happened before was told, in events that are gone by now.
     gone: Option<DateTime<Utc>>,
+    /// The logins that sessions were in, by the sessions' own ids.
+    logins: HashMap<String, String>,
     /// The lost records that are told, of which boot.
     lost: Option<(String, u64)>,
 }
@@ -36,6 +40,17 @@ impl Told {
             let from = if is_told { &record.inputid } else { &record.inputfrom };
             self.journal = Some((from.clone(), is_told));
         }
+        if record.kind == Kind::SessionOpened.name()
+            && let Some(session) = record.data["unmapped"]["session"]["id"].as_str()
+            && !record.sessionid.is_empty()
+        {
+            self.logins.insert(session.to_owned(), record.sessionid.clone());
+        }
+        if record.kind == Kind::SudoCommand.name()
+            && let Some(id) = record.data["unmapped"]["record"].as_str()
+        {
+            self.inputs.insert(hash(Source::Records, &format!("{COMMAND}{id}")));
+        }
         if record.kind == Kind::LoginDenied.name()
             && let Some(series) = record.data["unmapped"]["series"].as_str()
         {
@@ -47,6 +62,21 @@ impl Told {
     /// Whether there is an event that was made of this.
     pub fn has(&self, source: Source, id: &str) -> bool {
         self.inputs.contains(&hash(source, id))
+    }
+
+    /// Whether there is an event of the command that this record of a session of sudo confirms.
+    pub(crate) fn has_command(&self, record: &str) -> bool {
+        self.has(Source::Records, &format!("{COMMAND}{record}")) || self.has_asked(record)
+    }
+
+    /// Whether there is one that was made of the record alone.
+    pub(crate) fn has_asked(&self, record: &str) -> bool {
+        self.has(Source::Records, &asked_id(record))
+    }
+
+    /// The login that a session was in, which may be over.
+    pub(crate) fn login(&self, session: &str) -> Option<&str> {
+        self.logins.get(session).map(String::as_str)
     }
 
     /// Up to when a series of refused logins is told.
@@ -78,6 +108,11 @@ impl Told {
 /// What an event was made of that tells of a gap before this entry.
 pub(crate) fn gap_id(cursor: &str) -> String {
     format!("{GAP}{cursor}")
+}
+
+/// What the event was made of that tells of a command of sudo without what sudo wrote of it.
+pub(crate) fn asked_id(record: &str) -> String {
+    format!("{ASKED}{record}")
 }
 
 /// What an event that tells of lost records was made of: so many of this boot.

@@ -6,7 +6,7 @@ mod host;
 
 use std::collections::BTreeMap;
 
-use host::{Host, RELEASES, told};
+use host::{Host, Input, RELEASES, told};
 
 /// What each part of the scenario comes to: `type: message`, without what differs from host to host.
 fn by_part(release: &str) -> BTreeMap<String, Vec<String>> {
@@ -84,6 +84,62 @@ fn without_its_position_the_log_says_what_was_told() {
         }
         let told_by = |host: &Host| sorted(host.all_events().iter().map(told).collect());
         similar(&told_by(&calm), &told_by(&host), release);
+    }
+}
+
+fn is_sudos_own(input: &Input) -> bool {
+    matches!(input, Input::Line(line) if line.contains(" ; COMMAND=") && !line.contains("not allowed"))
+}
+
+/// journald was killed with it in its hands, or sudo writes to no journal.
+#[test]
+fn a_command_that_the_journal_does_not_have_is_told_by_its_record() {
+    for release in RELEASES {
+        let inputs: Vec<_> = host::scenario(release).into_iter().flat_map(|(_, inputs)| inputs).collect();
+        let mut calm = Host::new();
+        inputs.iter().for_each(|input| calm.feed(input));
+        calm.settle();
+        let allowed = |host: &Host| {
+            let events = host.all_events().into_iter().filter(|event| event.kind == "hostward.sudo.command");
+            sorted(events.filter(|event| event.data["status_id"] == 1).map(|event| told(&event)).collect())
+        };
+        let (with, asked) = (allowed(&calm).len(), |host: &Host| {
+            allowed(host).iter().filter(|line| line.contains("stands for")).count()
+        });
+        // An old sudo that writes JSON writes it over several entries.
+        assert!(with > 3 && asked(&calm) <= 1, "{release}: {:#?}", allowed(&calm));
+        for (every, keep) in [(1000, 1), (3, 1), (13, 5), (29, 1000)] {
+            let mut host = Host::new();
+            for (number, input) in inputs.iter().filter(|input| !is_sudos_own(input)).enumerate() {
+                host.feed(input);
+                if number % keep == 0 {
+                    host.keep_position();
+                }
+                if number % every == 0 {
+                    host.settle();
+                    host.kill(number % 3);
+                }
+            }
+            host.settle();
+            let what = format!("{release}: killed at every {every}, kept at every {keep}");
+            // What is refused to somebody who is asked for a password first is no command at all.
+            let told_by_record = asked(&host);
+            assert!(told_by_record > 3, "{what}: {:#?}", allowed(&host));
+            let before = allowed(&host);
+            similar(
+                &before,
+                &{
+                    let mut lines = before.clone();
+                    lines.dedup();
+                    lines
+                },
+                &what,
+            );
+            host.lose_position();
+            host.kill(0);
+            host.settle();
+            similar(&before, &allowed(&host), &what);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use hostward_plan::facts::SudoDialect;
 
+use crate::command::{QUICK, run};
 use crate::root::Root;
 
 /// Where a visudo may be, Todd Miller's or sudo-rs'.
@@ -81,6 +82,27 @@ pub fn sudo_dialects(root: &Root) -> Vec<SudoDialect> {
     dialects.into_iter().collect()
 }
 
+/// The oldest sudo that is known to take `log_exit_status`.
+const LOGS_EXIT: [u32; 3] = [1, 9, 13];
+
+/// Whether every sudo that is installed takes `log_exit_status`, by the versions of their visudos.
+pub fn sudo_logs_exit(root: &Root) -> bool {
+    let installed = visudos(root);
+    !installed.is_empty()
+        && installed.iter().all(|(program, dialect)| {
+            *dialect == SudoDialect::Sudo
+                && run(program, ["--version"], QUICK)
+                    .is_ok_and(|ran| version(&ran.stdout).is_some_and(|version| version >= LOGS_EXIT))
+        })
+}
+
+/// Of `visudo version 1.9.13p3`.
+fn version(text: &str) -> Option<[u32; 3]> {
+    let word = text.lines().next()?.strip_prefix("visudo version ")?;
+    let mut numbers = word.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    Some([numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +116,15 @@ mod tests {
         let text = "passwd:files hostward # mine\n group : files [NOTFOUND=return] hostward\nshadow: files #hostward\n";
         std::fs::write(directory.path().join("etc/nsswitch.conf"), text).expect("nsswitch.conf");
         assert_eq!(unserved_databases(&root), ["shadow"]);
+    }
+
+    #[test]
+    fn versions_of_sudo() {
+        assert_eq!(version("visudo version 1.9.13p3\nvisudo grammar version 50\n"), Some([1, 9, 13]));
+        assert_eq!(version("visudo version 1.9.5p2\n"), Some([1, 9, 5]));
+        assert_eq!(version("visudo version 2.0\n"), None);
+        assert_eq!(version("sudo-rs 0.2.5\n"), None);
+        assert!([1, 10, 0] > LOGS_EXIT && [1, 9, 5] < LOGS_EXIT);
     }
 
     #[test]

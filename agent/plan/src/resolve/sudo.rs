@@ -79,8 +79,8 @@ impl<'a> Sudo<'a> {
     }
 
     /// The file's text, `None` where there is no rule.
-    pub(crate) fn render(&self) -> Option<String> {
-        self.file.render(&self.expressed)
+    pub(crate) fn render(&self, logs_exit: bool) -> Option<String> {
+        self.file.render(&self.expressed, logs_exit)
     }
 }
 

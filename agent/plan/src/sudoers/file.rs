@@ -38,8 +38,8 @@ impl<'a> SudoersFile<'a> {
         self.blocks.iter()
     }
 
-    /// The text; `None` where there is no rule.
-    pub(crate) fn render(&self, expressed: &BTreeMap<&str, Expressed>) -> Option<String> {
+    /// The text; `None` where there is no rule. `logs_exit`: sudo is to say how commands end.
+    pub(crate) fn render(&self, expressed: &BTreeMap<&str, Expressed>, logs_exit: bool) -> Option<String> {
         let mut text = String::from(HEADER);
         let used: BTreeSet<&str> = self.blocks.keys().map(|source| source.entitlement).collect();
         let mut seen = HashSet::new();
@@ -67,7 +67,9 @@ impl<'a> SudoersFile<'a> {
             has_rules = true;
             if named.insert(source.gid) {
                 let title = format!("members of group `{}` who may log in here", comment(source.group));
-                push_block(&mut text, &title, aliases.definitions().iter().collect());
+                let settings = aliases.settings().filter(|_| logs_exit);
+                let lines: Vec<String> = aliases.definitions().into_iter().chain(settings).collect();
+                push_block(&mut text, &title, lines.iter().collect());
             }
             let grants: Vec<String> = grants.iter().map(|grant| format!("`{}`", comment(grant))).collect();
             let title = format!(
@@ -109,6 +111,11 @@ impl Aliases {
         self.chunks.iter().enumerate().map(define).collect()
     }
 
+    /// What holds for everybody, whatever they run.
+    fn settings(&self) -> impl Iterator<Item = String> {
+        (0..self.chunks.len()).map(|chunk| format!("{OF_USERS}{} log_exit_status", self.name(chunk)))
+    }
+
     /// The user lists that together are everybody.
     fn users(&self) -> impl Iterator<Item = String> {
         let names: Vec<String> = (0..self.chunks.len()).map(|chunk| self.name(chunk)).collect();
@@ -118,6 +125,8 @@ impl Aliases {
 
 /// What aliases of users begin with; the gid and a number follow.
 const USERS: &str = "HOSTWARD_G";
+/// What settings for such an alias begin with.
+const OF_USERS: &str = "Defaults:";
 
 fn push_block(text: &mut String, title: &str, lines: Vec<&String>) {
     if lines.is_empty() {
@@ -207,7 +216,12 @@ pub(crate) fn narrowed(present: &str, desired: &str) -> String {
                     let keeps = present.rules.contains(&rule) && !users.is_empty();
                     return keeps.then(|| format!("{} ALL={rest}", users.join(", ")));
                 }
+                let is_for_nobody = line
+                    .strip_prefix(OF_USERS)
+                    .and_then(|rest| rest.split(' ').next())
+                    .is_some_and(|users| empty.contains(users));
                 let keeps = present.others.contains(line)
+                    && !is_for_nobody
                     && alias_of(line).is_none_or(|alias| !broken.contains(alias));
                 keeps.then(|| line.to_owned())
             })
@@ -270,6 +284,18 @@ mod tests {
             format!("{HEADER}\n# m\nUser_Alias HOSTWARD_G1_0 = #11\n\n# g\nHOSTWARD_G1_0 ALL=(root) /b\n")
         );
         assert_eq!(narrowed(&desired, &desired), desired);
+        let with_settings = desired.replace(
+            "= #13\n",
+            "= #13\nDefaults:HOSTWARD_G1_0 log_exit_status\nDefaults:HOSTWARD_G1_1 log_exit_status\n",
+        );
+        assert_eq!(narrowed(&with_settings, &with_settings), with_settings);
+        assert_eq!(changes(&desired, &with_settings), (2, 0));
+        let left = with_settings.replace("#11, #12", "#12").replace("User_Alias HOSTWARD_G1_1 = #13\n", "");
+        let text = narrowed(&left, &with_settings);
+        assert!(
+            text.contains("Defaults:HOSTWARD_G1_0 log") && !text.contains("Defaults:HOSTWARD_G1_1"),
+            "{text}"
+        );
         assert_eq!(narrowed("", &desired), HEADER);
         assert_eq!(changes(present, &desired), (4, 2));
         assert_eq!(changes(&desired, &desired), (0, 0));

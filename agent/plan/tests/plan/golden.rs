@@ -221,6 +221,14 @@ fn other_logins_allowed_too() {
 }
 
 #[test]
+fn sudo_says_how_commands_end() {
+    let mut world = World::new();
+    world.facts.sudo_logs_exit = true;
+    check("sudo-says-how-commands-end", &world);
+    world.settle();
+}
+
+#[test]
 fn the_operator_turns_things_off() {
     let mut world = World::new().settled();
     world.config.sshd.manage = false;

@@ -184,6 +184,7 @@ fn facts() -> Facts {
         shells: ["/bin/bash", "/bin/sh", "/usr/bin/zsh"].map(str::to_owned).into(),
         hostward_users: Some(994),
         sudo: vec![SudoDialect::Sudo],
+        sudo_logs_exit: false,
         sshd: Some(SshdFacts {
             main: "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n".into(),
             includes_directory: true,

@@ -28,6 +28,28 @@ pub struct Said {
     pub is_ambiguous: bool,
 }
 
+/// How a command ended, which newer sudos say at the end of a second entry like the first: `; SIGNAL=KILL ; EXIT=137`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The status: 128 and the signal's number where one ended it.
+    pub code: u32,
+    /// The signal, without `SIG`.
+    pub signal: Option<String>,
+}
+
+/// Tells an end from a command. Arguments of a command can look the same.
+pub fn exit(command: &str) -> Option<(&str, Exit)> {
+    let (rest, code) = command.rsplit_once(" ; EXIT=")?;
+    let code = code.parse().ok()?;
+    let is_signal = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+')
+    };
+    match rest.rsplit_once(" ; SIGNAL=").filter(|(_, signal)| is_signal(signal)) {
+        Some((rest, signal)) => Some((rest, Exit { code, signal: Some(signal.to_owned()) })),
+        None => Some((rest, Exit { code, signal: None })),
+    }
+}
+
 /// What a message says of a command, if it does.
 pub fn read(message: &str) -> Option<Said> {
     match message.strip_prefix("@cee:") {
@@ -135,6 +157,17 @@ fn of_json(json: &str) -> Option<Said> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_a_command_ended() {
+        let ended = |code, signal: Option<&str>| Exit { code, signal: signal.map(str::to_owned) };
+        assert_eq!(exit("/usr/bin/id ; EXIT=1"), Some(("/usr/bin/id", ended(1, None))));
+        let killed = "/bin/sh -c 'kill -9 $$' ; SIGNAL=KILL ; EXIT=137";
+        assert_eq!(exit(killed), Some(("/bin/sh -c 'kill -9 $$'", ended(137, Some("KILL")))));
+        for none in ["/usr/bin/id", "/usr/bin/id ; EXIT=", "/usr/bin/id ; EXIT=-1", "/usr/bin/id ; EXIT=0 "] {
+            assert_eq!(exit(none), None, "{none}");
+        }
+    }
 
     fn text(text: &str) -> Option<String> {
         Some(text.to_owned())

@@ -170,6 +170,9 @@ impl Host {
         self.read_all();
         self.now += TimeDelta::hours(2);
         self.engine.idle(self.now);
+        // Whoever waits from when nothing more was to be read has waited then.
+        self.now += TimeDelta::minutes(5);
+        self.engine.idle(self.now);
         self.write(usize::MAX);
     }
 
@@ -287,6 +290,7 @@ fn record(entry: &Entry, count: &mut u64, open: &mut Vec<(u32, String, Record)>)
         } else {
             entry.cgroup.clone()
         };
+        let is_sudo = service.starts_with("sudo");
         let record = Record {
             id,
             what: What::Opened(Id::of(u128::from(*count + 1_000_000).to_be_bytes())),
@@ -307,6 +311,8 @@ fn record(entry: &Entry, count: &mut u64, open: &mut Vec<(u32, String, Record)>)
             cgroup,
             xdg_session: None,
             ancestors: open.iter().map(|(pid, ..)| Process { pid: *pid, start: 7 }).collect(),
+            directory: is_sudo.then(|| "/tmp".to_owned()),
+            command_line: is_sudo.then(|| format!("-n command {count}")),
         };
         open.push((entry.pid, service.to_owned(), record.clone()));
         return Some(record);

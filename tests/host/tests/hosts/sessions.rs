@@ -73,6 +73,9 @@ fn line(event: &Value) -> Option<String> {
             text(&data["process"]["user"]["name"]),
             text(&data["status"])
         ),
+        "sudo.exited" => {
+            format!("{kind} {actor} {} {}", text(&data["process"]["cmd_line"]), data["exit_code"])
+        }
         "login.denied" => format!(
             "{kind} {} {} {} {}",
             text(&data["user"]["name"]),
