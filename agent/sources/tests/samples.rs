@@ -43,12 +43,16 @@ fn every_release_tells_the_same() {
 #[test]
 fn killed_anywhere_nothing_is_told_twice_and_nothing_is_left_out() {
     for release in RELEASES {
-        let inputs: Vec<_> = host::scenario(release).into_iter().flat_map(|(_, inputs)| inputs).collect();
+        let inputs: Vec<_> =
+            host::scenario_with_exits(release).into_iter().flat_map(|(_, inputs)| inputs).collect();
         let mut calm = Host::new();
         inputs.iter().for_each(|input| calm.feed(input));
         calm.settle();
         let expected = sorted(calm.all_events().iter().map(told).collect());
         assert!(expected.len() > 40, "{expected:#?}");
+        let count = |word: &str| expected.iter().filter(|line| line.starts_with(word)).count();
+        assert!(count("sudo.exited") > 4 && count("sudo.command") > count("sudo.exited"), "{expected:#?}");
+        assert!(expected.iter().all(|line| !line.contains("EXIT=")), "{expected:#?}");
         for (every, keep) in [(3, 1), (7, 3), (13, 5), (29, 1000)] {
             let mut host = Host::new();
             for (number, input) in inputs.iter().enumerate() {

@@ -58,6 +58,9 @@ struct Confirmed {
     /// It is told without what sudo wrote, which came too late or never.
     #[serde(default)]
     is_told: bool,
+    /// The command is told as sudo wrote it, or the log says so.
+    #[serde(default)]
+    has_command: bool,
 }
 
 /// A command that is told, and whose end may be.
@@ -105,6 +108,7 @@ impl Commands {
         self.unheard.retain(|unheard| !told.has_command(&unheard.record));
         for confirmed in &mut self.confirmed {
             confirmed.is_told |= told.has_asked(&confirmed.record);
+            confirmed.has_command |= told.has_command(&confirmed.record);
         }
         self
     }
@@ -140,13 +144,10 @@ impl Commands {
         if self.running.len() >= RUNNING {
             self.running.pop_front();
         }
-        self.running.push_back(Running {
-            boot: entry.boot.clone(),
-            pid: entry.pid,
-            record: confirmed.record.clone(),
-            login: confirmed.login.clone(),
-            command: digest(command.unwrap_or_default().as_bytes()),
-        });
+        self.running.push_back(Running::of(entry, command.unwrap_or_default(), confirmed));
+        for known in &mut self.confirmed {
+            known.has_command |= known.record == confirmed.record;
+        }
     }
 
     /// sudo said what the session is that this record is of.
@@ -159,6 +160,18 @@ impl Commands {
         let before = (at - PATIENCE - PATIENCE).timestamp_micros();
         while self.confirmed.front().is_some_and(|confirmed| confirmed.at < before) {
             self.confirmed.pop_front();
+        }
+    }
+}
+
+impl Running {
+    fn of(entry: &Entry, command: &str, confirmed: &Confirmed) -> Self {
+        Running {
+            boot: entry.boot.clone(),
+            pid: entry.pid,
+            record: confirmed.record.clone(),
+            login: confirmed.login.clone(),
+            command: digest(command.as_bytes()),
         }
     }
 }
@@ -189,8 +202,9 @@ impl Engine {
             login: known.unwrap_or_else(|| id.to_owned()),
             record: record.id.to_string(),
             is_told: self.told.has_asked(&record.id.to_string()),
+            has_command: self.told.has_command(&record.id.to_string()),
         };
-        let is_known = is_old || self.told.has_command(&confirmed.record);
+        let is_known = is_old || confirmed.has_command;
         let (now, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.commands.waiting)
             .into_iter()
             .partition(|waiting| confirmed.fits(&waiting.entry, &waiting.said.by));
@@ -215,9 +229,10 @@ impl Engine {
         self.commands.forget(entry.at);
         let Some(said) = sudo::read(&entry.message) else { return };
         let exit = said.command.as_deref().and_then(sudo::exit);
+        let exit = exit.map(|(command, exit)| (command.to_owned(), exit));
         if self.told.has(Source::Journal, &entry.cursor) {
             // How it ends is to come, or is this.
-            let ended = exit.and_then(|(command, _)| self.commands.ended(&entry, command));
+            let ended = exit.and_then(|(command, _)| self.commands.ended(&entry, &command));
             let confirmed = self.commands.confirmation(&entry, &said.by).cloned();
             if let (None, Some(confirmed)) = (ended, confirmed) {
                 self.commands.runs(&entry, said.command.as_deref(), &confirmed);
@@ -225,11 +240,10 @@ impl Engine {
             return;
         }
         // It has the process of one that is confirmed, so that it needs nothing else.
-        if let Some((command, exit)) = exit
+        if let Some((command, exit)) = &exit
             && let Some(running) = self.commands.ended(&entry, command)
         {
-            let command = command.to_owned();
-            return self.exited(&entry, said, command, exit, running);
+            return self.exited(&entry, said, command.clone(), exit.clone(), running);
         }
         // Of a long command the end is cut off, so that both entries begin alike.
         if entry.message.len() >= LONG
@@ -252,10 +266,14 @@ impl Engine {
         }
         if let Some(confirmed) = self.commands.confirmation(&entry, &said.by).cloned() {
             self.commands.heard(&confirmed.record);
-            if !confirmed.is_told {
-                self.command(&entry, said, Some(&confirmed), seen);
-            }
-            return;
+            return match exit {
+                // The command was read in another life of the agent's.
+                Some((command, exit)) if confirmed.has_command => {
+                    self.exited(&entry, said, command, exit, Running::of(&entry, "", &confirmed));
+                }
+                _ if confirmed.is_told => {}
+                _ => self.command(&entry, said, Some(&confirmed), seen),
+            };
         }
         if self.commands.waiting.len() >= WAITING {
             self.commands.waiting.pop_front();

@@ -268,6 +268,45 @@ pub fn scenario(release: &str) -> Vec<(String, Vec<Input>)> {
     parts
 }
 
+/// The same where sudo says how commands end, each after the session of sudo that it was in.
+pub fn scenario_with_exits(release: &str) -> Vec<(String, Vec<Input>)> {
+    let mut commands: Vec<(u32, serde_json::Value)> = Vec::new();
+    let mut count = 0;
+    let mut parts = scenario(release);
+    for (_, inputs) in &mut parts {
+        let mut with = Vec::new();
+        for input in std::mem::take(inputs) {
+            match &input {
+                Input::Line(line) => {
+                    let value: serde_json::Value = serde_json::from_str(line).unwrap();
+                    let entry = Entry::parse(line.as_bytes()).unwrap();
+                    let is_whole = entry.message.len() < 900 && value["MESSAGE"].is_string();
+                    if entry.message.contains(" ; COMMAND=") && is_whole {
+                        commands.push((entry.pid, value));
+                    }
+                }
+                Input::Record(record) if record.service == "sudo" => {
+                    let at = commands.iter().rposition(|(pid, _)| *pid == record.process.pid);
+                    if let (What::Closed(_), Some(at)) = (record.what, at) {
+                        let (_, mut value) = commands.remove(at);
+                        count += 1;
+                        value["MESSAGE"] = format!("{} ; EXIT=7", value["MESSAGE"].as_str().unwrap()).into();
+                        value["__CURSOR"] = format!("exit{count}").into();
+                        value["__REALTIME_TIMESTAMP"] = record.time.to_string().into();
+                        with.push(input);
+                        with.push(Input::Line(value.to_string()));
+                        continue;
+                    }
+                }
+                Input::Record(_) => {}
+            }
+            with.push(input);
+        }
+        *inputs = with;
+    }
+    parts
+}
+
 /// The record that the module would have written when pam_unix said this.
 fn record(entry: &Entry, count: &mut u64, open: &mut Vec<(u32, String, Record)>) -> Option<Record> {
     let rest = entry.message.strip_prefix("pam_unix(")?;

@@ -30,13 +30,14 @@ fn is(event: &Value, kind: &str) -> bool {
     event["type"] == format!("hostward.{kind}")
 }
 
-/// How often each kind of event is there, by service. Managers of users come and go as they like.
+/// How often each kind of event is there, by service. Managers of users come and go as they like, and not every sudo says
+/// how commands end.
 fn counts<'event>(events: impl IntoIterator<Item = &'event Value>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for event in events {
         let kind = event["type"].as_str().expect("a type").trim_start_matches("hostward.");
         let service = event["data"]["service"]["name"].as_str().unwrap_or_default();
-        if service != "systemd-user" {
+        if service != "systemd-user" && kind != "sudo.exited" {
             *counts.entry(format!("{kind} {service}")).or_default() += 1;
         }
     }

@@ -85,9 +85,11 @@ on_each_release! {
             let seen = counted(&there);
             if seen == wanted { Ok(there) } else { Err(format!("{seen:#?}\nof {wanted:#?}\n{}", host.ok("hostward events --type events.lost; hostward status || true"))) }
         }).1;
+        let exits = events.iter().filter(|event| is(event, "sudo.exited")).count();
+        assert!(exits <= 2 * logins, "{exits} ends of {} commands", 2 * logins);
         assert_all_there_once(&fixture, &id);
         let verdict = fixture.hostward("events --verify");
         assert!(verdict.success(), "{verdict}");
-        println!("{release}: {kills} kills of each, {logins} logins, {} events", events.len());
+        println!("{release}: {kills} kills of each, {logins} logins, {exits} ends told, {} events", events.len());
     }
 }
