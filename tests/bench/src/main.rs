@@ -3,6 +3,7 @@
 
 mod boot;
 mod effect;
+mod events;
 mod figures;
 mod pam;
 mod people;
@@ -56,6 +57,8 @@ enum What {
     Service,
     /// What the PAM module adds to a login and to sudo
     Pam,
+    /// What events weigh, and how many a second come from PAM to the backend
+    Events,
 }
 
 fn main() -> Result<()> {
@@ -79,6 +82,9 @@ fn main() -> Result<()> {
     }
     if wanted(What::Pam) {
         pam::measure(&mut table, arguments.release, arguments.logins)?;
+    }
+    if wanted(What::Events) {
+        events::measure(&mut table, arguments.release)?;
     }
     if wanted(What::Scale) {
         for users in arguments.scale {
