@@ -78,15 +78,37 @@ fn text(host: &Host, path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&host.read(path, BOUND)?).into_owned())
 }
 
-/// What this process was asked for: its arguments behind its own name, as far as a line of records has room.
+/// The kernel takes no single argument that is longer, the program's own name included.
+const LONGEST_ARGUMENT: u64 = 128 << 10;
+/// How much of a command line is recorded, in bytes: its beginning, and more of its end, where the command is.
+const BEGINNING: usize = 300;
+const END: usize = 600;
+
+/// What this process was asked for: its arguments behind its own name, as sudo takes them.
 pub(crate) fn command_line(host: &Host) -> Option<String> {
-    joined(&host.beginning("/proc/self/cmdline", hostward_records::MAX_LINE as u64)?)
+    joined(&host.beginning("/proc/self/cmdline", 2 * LONGEST_ARGUMENT)?)
 }
 
 fn joined(arguments: &[u8]) -> Option<String> {
     let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments);
-    let rest: Vec<_> = arguments.split(|byte| *byte == 0).skip(1).map(String::from_utf8_lossy).collect();
-    Some(rest.join(" ")).filter(|text| !text.is_empty())
+    let mut parts = arguments.split(|byte| *byte == 0);
+    let name = parts.next()?;
+    let base = name.rsplit(|byte| *byte == b'/').next()?;
+    // By any such name sudo is sudoedit.
+    let edits = base.len() > 4 && base.ends_with(b"edit");
+    let rest = parts.map(String::from_utf8_lossy);
+    let all: Vec<_> = edits.then(|| "-e".into()).into_iter().chain(rest).collect();
+    let text: String = all.join(" ").chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    Some(shortened(&text)).filter(|text| !text.is_empty())
+}
+
+fn shortened(text: &str) -> String {
+    if text.len() <= BEGINNING + END {
+        return text.to_owned();
+    }
+    let beginning = (0..=BEGINNING).rev().find_map(|at| text.get(..at)).unwrap_or_default();
+    let end = (text.len().saturating_sub(END)..=text.len()).find_map(|at| text.get(at..)).unwrap_or_default();
+    format!("{beginning}{}{end}", hostward_records::CUT)
 }
 
 /// Where this process stands.
@@ -131,10 +153,19 @@ mod tests {
     #[test]
     fn arguments_are_joined_without_the_programs_name() {
         assert_eq!(joined(b"sudo\0-n\0id\0-u\0").as_deref(), Some("-n id -u"));
-        assert_eq!(joined(b"sudo\0echo\0\0a b\0").as_deref(), Some("echo  a b"));
+        assert_eq!(joined(b"sudo\0echo\0\0a\tb\0").as_deref(), Some("echo  a?b"));
         assert_eq!(joined(b"sudo\0cut in the mid").as_deref(), Some("cut in the mid"));
+        assert_eq!(joined(b"/usr/bin/sudoedit\0/etc/hosts\0").as_deref(), Some("-e /etc/hosts"));
         assert_eq!(joined(b"sudo\0"), None);
         assert_eq!(joined(b""), None);
+    }
+
+    #[test]
+    fn a_long_name_or_option_does_not_hide_the_command() {
+        let long = "\u{1f980}".repeat(30_000);
+        let text = joined(format!("{long}\0-p\0{long}\0/usr/bin/evil\0").as_bytes()).unwrap();
+        assert!(text.starts_with("-p ") && text.ends_with(" /usr/bin/evil"), "{text}");
+        assert!(text.contains(hostward_records::CUT) && text.len() <= 910, "{}", text.len());
     }
 
     #[test]

@@ -142,6 +142,7 @@ impl Reading {
                 self.lost.tell(count);
             }
             let now = Utc::now();
+            self.engine.followed(self.follow.is_running());
             if !is_busy && self.engine.due().is_some_and(|due| due <= now) {
                 self.engine.idle(now);
             }

@@ -28,7 +28,7 @@ pub struct Sudo {
     pub group: Option<String>,
     /// The command and its arguments, as sudo wrote them; `None` where it did not say.
     pub command: Option<String>,
-    /// sudo's own arguments as they were typed, where nothing of what it wrote is known.
+    /// sudo's own arguments as they were typed, where PAM's record has them; without `command` they are all that is known.
     pub asked: Option<String>,
     /// The record of PAM's that confirms it.
     pub record: Option<String>,
@@ -57,7 +57,7 @@ impl Event {
         let command = sudo.command.as_deref().or(asked.as_deref()).unwrap_or("nothing");
         let run_as = sudo.run_as.as_ref().map_or("root", |user| user.name.as_str());
         let mut message = match &sudo.outcome {
-            SudoOutcome::Allowed if asked.is_some() => format!(
+            SudoOutcome::Allowed if sudo.command.is_none() && asked.is_some() => format!(
                 "`{}` runs what `{command}` stands for as `{run_as}`; the journal does not say which command that is",
                 sudo.by.name
             ),

@@ -27,6 +27,9 @@ pub const LOST: &str = "lost";
 /// The size that [`LOST`] has from the start: with less nobody maps it.
 pub const LOST_BYTES: u64 = 4096;
 
+/// What stands in [`Record::command_line`] for the middle of one that is too long.
+pub const CUT: &str = " […] ";
+
 /// A line with its newline, in bytes: one `write(2)` appends it whole.
 pub const MAX_LINE: usize = 4096;
 /// From here on [`CURRENT`] takes no denials, which anybody with an account can make.

@@ -34,8 +34,8 @@ pub struct Record {
     pub auth: Option<String>,
     /// Of a session of sudo: where it was asked for.
     pub directory: Option<String>,
-    /// Of a session of sudo: what was asked of it, its options and the command as they were typed, parted by spaces. What is
-    /// beyond the line's room is cut.
+    /// Of a session of sudo: what was asked of it, its options and the command as they were typed, parted by spaces. Of a
+    /// long one there are the beginning and the end, with [`crate::CUT`] between.
     pub command_line: Option<String>,
     /// The process that called PAM.
     pub process: Process,

@@ -175,6 +175,11 @@ impl Engine {
         }
     }
 
+    /// Whether the journal is being read: what it does not say by now it may say later, if it is not.
+    pub fn followed(&mut self, is_followed: bool) {
+        self.commands.is_followed = is_followed;
+    }
+
     /// Nothing more is there to be read at the moment: what waited for more is told.
     pub fn idle(&mut self, now: DateTime<Utc>) {
         self.give_up(now);

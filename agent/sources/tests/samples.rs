@@ -4,7 +4,7 @@
 
 mod host;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use host::{Host, Input, RELEASES, told};
 
@@ -110,8 +110,8 @@ fn a_command_that_the_journal_does_not_have_is_told_by_its_record() {
         let (with, asked) = (allowed(&calm).len(), |host: &Host| {
             allowed(host).iter().filter(|line| line.contains("stands for")).count()
         });
-        // An old sudo that writes JSON writes it over several entries.
-        assert!(with > 3 && asked(&calm) <= 1, "{release}: {:#?}", allowed(&calm));
+        // An old sudo that writes JSON writes it over several entries, and a directory looks like a command.
+        assert!(with > 3 && asked(&calm) <= 3, "{release}: {:#?}", allowed(&calm));
         for (every, keep) in [(1000, 1), (3, 1), (13, 5), (29, 1000)] {
             let mut host = Host::new();
             for (number, input) in inputs.iter().filter(|input| !is_sudos_own(input)).enumerate() {
@@ -126,19 +126,12 @@ fn a_command_that_the_journal_does_not_have_is_told_by_its_record() {
             }
             host.settle();
             let what = format!("{release}: killed at every {every}, kept at every {keep}");
-            // What is refused to somebody who is asked for a password first is no command at all.
             let told_by_record = asked(&host);
-            assert!(told_by_record > 3, "{what}: {:#?}", allowed(&host));
+            assert!(told_by_record > 5, "{what}: {:#?}", allowed(&host));
             let before = allowed(&host);
-            similar(
-                &before,
-                &{
-                    let mut lines = before.clone();
-                    lines.dedup();
-                    lines
-                },
-                &what,
-            );
+            let by_number: Vec<_> = before.iter().filter(|line| line.contains("`sudo -p ")).collect();
+            let unique: BTreeSet<_> = by_number.iter().collect();
+            assert_eq!(unique.len(), by_number.len(), "{what}: {before:#?}");
             host.lose_position();
             host.kill(0);
             host.settle();

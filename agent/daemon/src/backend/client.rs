@@ -131,19 +131,22 @@ impl Http {
         if let Some(body) = exchange.body {
             request = request.body(body);
         }
-        let waiting = Waiting {
+        let mut waiting = Waiting {
             http: self,
             client: *current.borrow_and_update(),
             since: Instant::now(),
             silence: exchange.lull + SILENCE.min(exchange.patience),
+            is_over: false,
         };
         let sent = tokio::select! {
             sent = tokio::time::timeout(exchange.patience, request.send()) => sent,
-            _ = current.changed() => return Err(Fault::timeout(&url, waiting.since.elapsed())),
+            // Whoever has patience of their own may still be answered.
+            _ = current.changed(), if exchange.lull > Duration::ZERO => return Err(Fault::Left { url: url.to_string() }),
         };
         let response = match sent {
             Err(_) => return Err(Fault::timeout(&url, exchange.patience)),
             Ok(Err(error)) => {
+                waiting.is_over = true;
                 let fault = Fault::of(&url, &error);
                 if fault.is_tls() {
                     // The mended certificate or CA file is to be seen at the next attempt.
@@ -196,13 +199,15 @@ struct Waiting<'a> {
     client: u64,
     since: Instant,
     silence: Duration,
+    /// Somebody said how it ended.
+    is_over: bool,
 }
 
 impl Drop for Waiting<'_> {
     /// Whoever gives up waiting, by whatever deadline, leaves a connection behind on which all others would wait too.
     fn drop(&mut self) {
         let mut kept = self.http.kept();
-        let is_dead = kept.heard <= self.since && self.since.elapsed() >= self.silence;
+        let is_dead = !self.is_over && kept.heard <= self.since && self.since.elapsed() >= self.silence;
         if is_dead && *self.http.current.borrow() == self.client {
             kept.client = None;
             self.http.current.send_modify(|current| *current += 1);

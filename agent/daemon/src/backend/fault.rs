@@ -71,6 +71,12 @@ pub enum Fault {
         /// How long was waited.
         seconds: u64,
     },
+    /// Somebody else waited in vain on the same connection, so that it was left.
+    #[error("the connection to {url} went silent")]
+    Left {
+        /// The URL.
+        url: String,
+    },
     /// The answer came, too slowly.
     #[error("the answer of {url} was not whole within {seconds} s")]
     TooSlow {

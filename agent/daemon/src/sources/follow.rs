@@ -53,6 +53,11 @@ impl Follow {
         (self.child.is_none() && !self.program.as_os_str().is_empty()).then_some(self.next)
     }
 
+    /// Whether there is somebody who reads it.
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// What to wait for.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.child.as_ref().map(|running| running.out.as_fd())

@@ -1,12 +1,12 @@
 //! Commands of sudo. The journal says what they were; that it was sudo who said so, a record of PAM's has to confirm,
 //! which only root can write: sudo keeps the caller's uid, and who has a user namespace of their own can have a program
-//! called `/usr/bin/sudo` say anything. Of a session whose command the journal does not have, the record itself says what
-//! sudo was asked for.
+//! called `/usr/bin/sudo` say anything. The record also says what sudo was asked for. That is told beside what sudo wrote,
+//! and in its place where the journal does not have it, or says something that cannot be.
 
 use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hostward_events::{Account, Event, Input, Source, Sudo, SudoExited, SudoOutcome, digest};
+use hostward_events::{Account, Event, Input, Source, Sudo, SudoExited, SudoOutcome};
 use hostward_records::Record;
 use serde::{Deserialize, Serialize};
 
@@ -17,79 +17,69 @@ use crate::told::{Told, asked_id};
 
 /// How long after a command its session may begin, or before: modules of PAM may take their time.
 const PATIENCE: TimeDelta = TimeDelta::seconds(60);
-/// How many sessions of sudo are remembered for commands that the journal has not told yet.
+/// How long what the journal says is waited for while the journal cannot be read.
+const WITHOUT_JOURNAL: TimeDelta = TimeDelta::minutes(10);
+/// How many sessions of sudo are remembered.
 const MOST: usize = 4096;
-/// How many commands wait for theirs.
+/// How many commands wait for their sessions, and how many bytes their entries may have together.
 const WAITING: usize = 4096;
-/// How many commands are remembered for the entry that says how they ended.
-const RUNNING: usize = 1024;
-/// From so many bytes on sudo may have divided a message: `syslog_maxlen` is 980.
-const LONG: usize = 900;
-/// How many sessions wait for what sudo says of them.
-const UNHEARD: usize = 512;
+const WAITING_BYTES: usize = 8 << 20;
+/// The longest entry that is read. sudo divides its own at 980 bytes, but for JSON.
+const LONGEST: usize = 64 << 10;
+/// From so many bytes on the entry that says how a command ended may be divided where the first was not.
+const LONG: usize = 700;
+/// How much of an entry is remembered.
+const REMEMBERED: usize = 1024;
 
-/// What is known of commands that is not told.
+/// What is known of commands that is not told, or whose end is not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Commands {
     waiting: VecDeque<Waiting>,
-    confirmed: VecDeque<Confirmed>,
-    #[serde(default)]
-    unheard: VecDeque<Unheard>,
-    #[serde(default)]
-    running: VecDeque<Running>,
+    sessions: VecDeque<Session>,
     /// Whether the PAM module writes records here.
     pub has_records: bool,
+    /// Whether the journal is being read.
+    #[serde(skip)]
+    pub is_followed: bool,
 }
 
-/// A session of sudo, as PAM's record of it says.
+/// A session of sudo, as PAM's record says it began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Confirmed {
+struct Session {
+    record: String,
     boot: String,
     pid: u32,
-    /// Microseconds since 1970.
-    at: i64,
+    at: DateTime<Utc>,
     /// Who asked, where PAM knows.
     by: Option<String>,
-    /// The login that it is in.
-    login: String,
-    /// The record.
-    #[serde(default)]
-    record: String,
-    /// It is told without what sudo wrote, which came too late or never.
-    #[serde(default)]
-    is_told: bool,
-    /// The command is told as sudo wrote it, or the log says so.
-    #[serde(default)]
-    has_command: bool,
-}
-
-/// A command that is told, and whose end may be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Running {
-    boot: String,
-    pid: u32,
-    record: String,
-    login: String,
-    /// Digest of the command, as sudo wrote it.
-    command: String,
-}
-
-/// A session of which the journal says nothing yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Unheard {
-    record: String,
-    at: DateTime<Utc>,
-    /// Since when there was nothing more to be read.
-    since: Option<DateTime<Utc>>,
-    boot: String,
-    pid: u32,
-    by: String,
+    /// Their uid, once sudo spoke.
+    by_uid: Option<u32>,
     run_as: String,
     run_as_uid: Option<u32>,
     tty: Option<String>,
     directory: Option<String>,
     command_line: Option<String>,
+    /// The login that it is in.
     login: String,
+    /// Since when there was nothing more to be read.
+    since: Option<DateTime<Utc>>,
+    state: State,
+    /// What sudo wrote of the command, as far as it is remembered; empty where another life of the agent's read it.
+    message: String,
+    /// sudo went on in another entry.
+    is_divided: bool,
+    has_ended: bool,
+}
+
+/// What is told of a session's command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum State {
+    Untold,
+    /// What the record says.
+    Asked,
+    /// What sudo wrote.
+    Written,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,16 +89,18 @@ struct Waiting {
     mark: Mark,
     sure: bool,
     seen: bool,
+    /// As of a session.
+    is_divided: bool,
 }
 
 impl Commands {
     /// Those of a position, without what was told since.
     pub fn resumed(mut self, told: &Told) -> Self {
         self.waiting.retain(|waiting| !told.has(Source::Journal, &waiting.entry.cursor));
-        self.unheard.retain(|unheard| !told.has_command(&unheard.record));
-        for confirmed in &mut self.confirmed {
-            confirmed.is_told |= told.has_asked(&confirmed.record);
-            confirmed.has_command |= told.has_command(&confirmed.record);
+        for session in &mut self.sessions {
+            if session.state == State::Untold {
+                session.state = state(told, &session.record);
+            }
         }
         self
     }
@@ -119,70 +111,163 @@ impl Commands {
 
     pub fn due(&self) -> Option<DateTime<Utc>> {
         let unconfirmed = self.waiting.front().map(|waiting| waiting.entry.at + PATIENCE);
-        // Those that wait from now on are behind those that did before.
-        let unheard =
-            self.unheard.front().map(|unheard| unheard.since.map_or(unheard.at, |at| at + PATIENCE));
-        let unseen = self.unheard.back().filter(|unheard| unheard.since.is_none()).map(|unheard| unheard.at);
-        [unconfirmed, unheard, unseen].into_iter().flatten().min()
+        let untold = self.sessions.iter().filter(|session| session.state == State::Untold);
+        let unheard = untold.map(|session| match session.since {
+            Some(since) => since + PATIENCE,
+            None if self.is_followed => session.at,
+            None => session.at + WITHOUT_JOURNAL,
+        });
+        unconfirmed.into_iter().chain(unheard).min()
     }
 
-    fn confirmation(&self, entry: &Entry, by: &str) -> Option<&Confirmed> {
-        self.confirmed.iter().rev().find(|confirmed| confirmed.fits(entry, by))
+    fn of_process(&self, entry: &Entry) -> Option<usize> {
+        self.sessions.iter().rposition(|session| session.is_of(entry))
     }
 
-    /// sudo says that a command ended, if it is one that is told.
-    fn ended(&mut self, entry: &Entry, command: &str) -> Option<Running> {
-        let command = digest(command.as_bytes());
-        let is_it = |running: &Running| {
-            running.pid == entry.pid && running.boot == entry.boot && running.command == command
-        };
-        let at = self.running.iter().rposition(is_it)?;
-        self.running.remove(at)
+    fn confirmation(&self, entry: &Entry, by: &str) -> Option<usize> {
+        self.sessions.iter().rposition(|session| session.fits(entry, by))
     }
 
-    fn runs(&mut self, entry: &Entry, command: Option<&str>, confirmed: &Confirmed) {
-        if self.running.len() >= RUNNING {
-            self.running.pop_front();
-        }
-        self.running.push_back(Running::of(entry, command.unwrap_or_default(), confirmed));
-        for known in &mut self.confirmed {
-            known.has_command |= known.record == confirmed.record;
+    /// sudo goes on with what it said last.
+    fn divide(&mut self, entry: &Entry, session: Option<usize>) {
+        let is_it =
+            |waiting: &&mut Waiting| waiting.entry.pid == entry.pid && waiting.entry.boot == entry.boot;
+        if let Some(waiting) = self.waiting.iter_mut().rfind(is_it) {
+            waiting.is_divided = true;
+        } else if let Some(session) = session.and_then(|at| self.sessions.get_mut(at)) {
+            session.is_divided = true;
         }
     }
 
-    /// sudo said what the session is that this record is of.
-    fn heard(&mut self, record: &str) {
-        self.unheard.retain(|unheard| unheard.record != record);
-    }
-
-    /// Forgets what no entry that is still to come can be confirmed by.
+    /// Forgets what no entry that is still to come can be about.
     fn forget(&mut self, at: DateTime<Utc>) {
-        let before = (at - PATIENCE - PATIENCE).timestamp_micros();
-        while self.confirmed.front().is_some_and(|confirmed| confirmed.at < before) {
-            self.confirmed.pop_front();
+        let is_recent = |session: &Session| session.at >= at - PATIENCE - PATIENCE;
+        self.sessions.retain(|session| {
+            session.state == State::Untold
+                || !session.has_ended && session.at >= at - DAY
+                || is_recent(session)
+        });
+    }
+
+    fn wait(&mut self, waiting: Waiting) -> u64 {
+        self.waiting.push_back(waiting);
+        let mut dropped = 0;
+        let bytes =
+            |waiting: &VecDeque<Waiting>| waiting.iter().map(|w| w.entry.message.len()).sum::<usize>();
+        while self.waiting.len() > WAITING || bytes(&self.waiting) > WAITING_BYTES {
+            self.waiting.pop_front();
+            dropped += 1;
         }
+        dropped
     }
 }
 
-impl Running {
-    fn of(entry: &Entry, command: &str, confirmed: &Confirmed) -> Self {
-        Running {
-            boot: entry.boot.clone(),
-            pid: entry.pid,
-            record: confirmed.record.clone(),
-            login: confirmed.login.clone(),
-            command: digest(command.as_bytes()),
+/// For how long the end of a command is waited for.
+const DAY: TimeDelta = TimeDelta::days(1);
+
+impl Session {
+    fn of(record: &Record, login: String, state: State) -> Self {
+        Session {
+            record: record.id.to_string(),
+            boot: sessions::boot(record),
+            pid: record.process.pid,
+            at: sessions::at(record),
+            by: record.ruser.clone().filter(|by| !by.is_empty()),
+            by_uid: None,
+            run_as: record.user.clone(),
+            run_as_uid: record.uid,
+            tty: record.tty.clone(),
+            directory: record.directory.clone(),
+            command_line: record.command_line.clone(),
+            login,
+            since: None,
+            state,
+            message: String::new(),
+            is_divided: false,
+            has_ended: false,
         }
     }
-}
 
-impl Confirmed {
+    fn is_of(&self, entry: &Entry) -> bool {
+        self.boot == entry.boot && self.pid == entry.pid
+    }
+
     fn fits(&self, entry: &Entry, by: &str) -> bool {
-        let apart = (entry.at.timestamp_micros() - self.at).abs();
-        self.boot == entry.boot
-            && self.pid == entry.pid
+        self.is_of(entry)
             && self.by.as_deref().is_none_or(|found| found == by)
-            && PATIENCE.num_microseconds().is_some_and(|patience| apart <= patience)
+            && (entry.at - self.at).abs() <= PATIENCE
+    }
+
+    /// Whether an entry that may say how a command ended is one about this one.
+    fn ends_with(&self, head: &str) -> bool {
+        self.state != State::Untold && !self.has_ended && self.message == remembered(head)
+    }
+
+    /// Whether an entry is the first part of one that says how it ended, and begins as the one of the command did.
+    fn ends_in_parts_with(&self, message: &str) -> bool {
+        let may_be = self.is_divided || self.message.len() >= LONG;
+        let message = remembered(message);
+        may_be
+            && !self.has_ended
+            && !self.message.is_empty()
+            && (self.message == message || format!("{} ;", self.message).starts_with(message))
+    }
+
+    /// Whether what was asked for would look like an end by itself.
+    fn may_look_like_an_end(&self) -> bool {
+        self.command_line.as_deref().is_none_or(|text| text.contains("EXIT=") || text.contains(sudo::CUT))
+    }
+
+    /// Whether what sudo is said to have written is not what this session can be of: somebody else wrote it, or a directory
+    /// or an argument looks like more than it is.
+    fn contradicts(&self, said: &sudo::Said) -> bool {
+        let is_plain = |path: &str| {
+            path.len() < REMEMBERED / 2
+                && path.starts_with('/')
+                && path.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'\\')
+                && !path.ends_with(" (deleted)")
+        };
+        let elsewhere = match (&self.directory, &said.directory) {
+            (Some(directory), Some(written)) if is_plain(directory) => {
+                directory != written && written != "unknown"
+            }
+            _ => false,
+        };
+        let another_user =
+            said.run_as.as_ref().is_some_and(|user| !user.starts_with('#') && *user != self.run_as);
+        let another_command = match (&self.command_line, &said.command) {
+            (Some(asked), Some(command)) => !may_stand_for(asked, command),
+            _ => false,
+        };
+        elsewhere || another_user || another_command
+    }
+}
+
+/// Whether sudo may have run this when it was asked so: a program of that name, or a shell or an editor of its choice.
+fn may_stand_for(asked: &str, command: &str) -> bool {
+    let base = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
+    let program = base(command.split(' ').next().unwrap_or_default());
+    let is_choice = |word: &str| match word.strip_prefix('-') {
+        Some(long) if long.starts_with('-') => ["-l", "-s", "-e"].iter().any(|start| long.starts_with(start)),
+        Some(short) => short.contains(['i', 's', 'e']),
+        None => false,
+    };
+    let is_quoted = command.starts_with(['\'', '"']) || program.contains(['\\', '#']);
+    is_quoted
+        || asked.contains(sudo::CUT)
+        || asked.split(' ').any(|word| is_choice(word) || base(word) == program)
+}
+
+fn remembered(message: &str) -> &str {
+    let end = (0..=REMEMBERED.min(message.len())).rev().find(|at| message.is_char_boundary(*at));
+    message.get(..end.unwrap_or_default()).unwrap_or_default()
+}
+
+fn state(told: &Told, record: &str) -> State {
+    match (told.has_asked(record), told.has_command(record)) {
+        (true, _) => State::Asked,
+        (false, true) => State::Written,
+        (false, false) => State::Untold,
     }
 }
 
@@ -193,63 +278,86 @@ impl Engine {
         if !matches!(record.service.as_str(), "sudo" | "sudo-i") {
             return;
         }
-        let known = self.sessions.open_login(id).or_else(|| self.told.login(id)).map(str::to_owned);
-        let confirmed = Confirmed {
-            boot: sessions::boot(record),
-            pid: record.process.pid,
-            at: sessions::at(record).timestamp_micros(),
-            by: record.ruser.clone().filter(|by| !by.is_empty()),
-            login: known.unwrap_or_else(|| id.to_owned()),
-            record: record.id.to_string(),
-            is_told: self.told.has_asked(&record.id.to_string()),
-            has_command: self.told.has_command(&record.id.to_string()),
+        let login = self.sessions.open_login(id).or_else(|| self.told.login(id)).unwrap_or(id).to_owned();
+        let state = match state(&self.told, &record.id.to_string()) {
+            State::Untold if is_old => State::Written,
+            state => state,
         };
-        let is_known = is_old || confirmed.has_command;
+        let session = Session::of(record, login, state);
+        // Their process is another one by now.
+        while let Some(at) = self
+            .commands
+            .sessions
+            .iter()
+            .position(|other| other.pid == session.pid && other.boot == session.boot)
+        {
+            self.leave(at);
+        }
+        if self.commands.sessions.len() >= MOST {
+            let over = self.commands.sessions.iter().position(|other| other.has_ended);
+            self.leave(over.unwrap_or(0));
+        }
         let (now, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.commands.waiting)
             .into_iter()
-            .partition(|waiting| confirmed.fits(&waiting.entry, &waiting.said.by));
+            .partition(|waiting| session.fits(&waiting.entry, &waiting.said.by));
         self.commands.waiting = left.into();
-        if self.commands.confirmed.len() >= MOST {
-            self.commands.confirmed.pop_front();
-        }
-        self.commands.confirmed.push_back(confirmed.clone());
-        if now.is_empty() && !is_known {
-            if self.commands.unheard.len() >= UNHEARD {
-                self.tell_unheard();
+        self.commands.sessions.push_back(session);
+        let at = self.commands.sessions.len() - 1;
+        for Waiting { said, entry, seen, is_divided, .. } in now {
+            self.of_session(at, &entry, said, seen);
+            if let Some(session) = self.commands.sessions.get_mut(at) {
+                session.is_divided |= is_divided;
             }
-            self.commands.unheard.push_back(unheard(record, &confirmed));
         }
-        for Waiting { said, entry, seen, .. } in now {
-            self.command(&entry, said, Some(&confirmed), seen);
+    }
+
+    /// A session is not remembered any more.
+    fn leave(&mut self, at: usize) {
+        if self.commands.sessions.get(at).is_some_and(|session| session.state == State::Untold) {
+            self.tell_asked(at);
         }
+        self.commands.sessions.remove(at);
     }
 
     /// sudo, or somebody who says so, says something.
     pub(super) fn sudo(&mut self, entry: Entry, mark: Mark, sure: bool, seen: bool) {
         self.commands.forget(entry.at);
+        if entry.message.len() > LONGEST {
+            self.unsure += 1;
+            return;
+        }
+        let of_process = self.commands.of_process(&entry);
+        if sudo::is_continued(&entry.message) {
+            self.commands.divide(&entry, of_process);
+            return;
+        }
         let Some(said) = sudo::read(&entry.message) else { return };
-        let exit = said.command.as_deref().and_then(sudo::exit);
-        let exit = exit.map(|(command, exit)| (command.to_owned(), exit));
+        let end = sudo::end(&entry.message);
         if self.told.has(Source::Journal, &entry.cursor) {
-            // How it ends is to come, or is this.
-            let ended = exit.and_then(|(command, _)| self.commands.ended(&entry, &command));
-            let confirmed = self.commands.confirmation(&entry, &said.by).cloned();
-            if let (None, Some(confirmed)) = (ended, confirmed) {
-                self.commands.runs(&entry, said.command.as_deref(), &confirmed);
+            if let Some(session) = of_process.and_then(|at| self.commands.sessions.get_mut(at)) {
+                let is_end =
+                    end.is_some_and(|(head, _)| session.message.is_empty() || session.ends_with(head));
+                if is_end && !session.may_look_like_an_end() {
+                    session.has_ended = true;
+                } else if session.message.is_empty() {
+                    session.message = remembered(&entry.message).to_owned();
+                    session.by_uid = entry.uid;
+                }
             }
             return;
         }
-        // It has the process of one that is confirmed, so that it needs nothing else.
-        if let Some((command, exit)) = &exit
-            && let Some(running) = self.commands.ended(&entry, command)
+        if let Some(at) = of_process
+            && let Some(session) = self.commands.sessions.get_mut(at)
         {
-            return self.exited(&entry, said, command.clone(), exit.clone(), running);
-        }
-        // Of a long command the end is cut off, so that both entries begin alike.
-        if entry.message.len() >= LONG
-            && self.commands.ended(&entry, said.command.as_deref().unwrap_or_default()).is_some()
-        {
-            return;
+            if let Some((head, exit)) = &end
+                && session.ends_with(head)
+            {
+                return self.exited(at, &entry, sudo::command(head), exit.clone());
+            }
+            if session.ends_in_parts_with(&entry.message) {
+                session.has_ended = true;
+                return;
+            }
         }
         if !sure && !self.is_called(&entry, &said.by) {
             self.unsure += 1;
@@ -264,115 +372,146 @@ impl Engine {
             }
             return;
         }
-        if let Some(confirmed) = self.commands.confirmation(&entry, &said.by).cloned() {
-            self.commands.heard(&confirmed.record);
-            return match exit {
-                // The command was read in another life of the agent's.
-                Some((command, exit)) if confirmed.has_command => {
-                    self.exited(&entry, said, command, exit, Running::of(&entry, "", &confirmed));
-                }
-                _ if confirmed.is_told => {}
-                _ => self.command(&entry, said, Some(&confirmed), seen),
-            };
+        match self.commands.confirmation(&entry, &said.by) {
+            Some(at) => self.of_session(at, &entry, said, seen),
+            None => {
+                self.unsure +=
+                    self.commands.wait(Waiting { said, entry, mark, sure, seen, is_divided: false })
+            }
         }
-        if self.commands.waiting.len() >= WAITING {
-            self.commands.waiting.pop_front();
-            self.unsure += 1;
-        }
-        self.commands.waiting.push_back(Waiting { said, entry, mark, sure, seen });
     }
 
-    /// What was not confirmed in time is not told, unless root said it, or nothing can be confirmed: where the module writes
-    /// no records at all.
+    /// sudo says something of a session.
+    fn of_session(&mut self, at: usize, entry: &Entry, said: sudo::Said, seen: bool) {
+        let Some(session) = self.commands.sessions.get_mut(at) else { return };
+        let end = sudo::end(&entry.message).filter(|_| !session.may_look_like_an_end());
+        match (end, session.state) {
+            // The journal lost what it ends, or another life of the agent's read it.
+            (Some((head, exit)), state) if session.message.is_empty() => {
+                if state == State::Untold {
+                    self.tell_asked(at);
+                }
+                self.exited(at, entry, sudo::command(head), exit);
+            }
+            // It comes too late.
+            (_, State::Asked) => {
+                if session.message.is_empty() {
+                    session.message = remembered(&entry.message).to_owned();
+                    session.by_uid = entry.uid;
+                }
+            }
+            // A second one is a command's within the command, where the operator has those logged.
+            (_, State::Untold | State::Written) => self.command(entry, said, Some(at), seen),
+        }
+    }
+
+    /// What was not confirmed in time is not told, unless root said it of root, or nothing can be confirmed: where the module
+    /// writes no records at all.
     pub(super) fn give_up_commands(&mut self, now: DateTime<Utc>) {
         let is_over = |waiting: &Waiting| waiting.entry.at + PATIENCE <= now;
         while self.commands.waiting.front().is_some_and(is_over) {
             let Some(Waiting { said, entry, sure, seen, .. }) = self.commands.waiting.pop_front() else {
                 break;
             };
-            let is_end = said.command.as_deref().and_then(sudo::exit).is_some();
-            if is_end && self.commands.has_records {
+            let has_records = self.commands.has_records;
+            if has_records && sudo::end(&entry.message).is_some() {
                 // Of a command that began before what is remembered.
                 continue;
             }
-            if !sure && (self.commands.has_records || !seen) {
-                self.unsure += 1;
-            } else {
+            let is_roots = sure && said.by == "root";
+            if is_roots || (!has_records && (sure || seen)) {
                 self.command(&entry, said, None, true);
+            } else {
+                self.unsure += 1;
             }
         }
-        for unheard in &mut self.commands.unheard {
-            unheard.since.get_or_insert(now);
+        let is_followed = self.commands.is_followed;
+        for session in &mut self.commands.sessions {
+            if is_followed || session.at + WITHOUT_JOURNAL <= now {
+                session.since.get_or_insert(now);
+            }
         }
-        let is_over = |unheard: &Unheard| unheard.since.is_some_and(|since| since + PATIENCE <= now);
-        while self.commands.unheard.front().is_some_and(is_over) {
-            self.tell_unheard();
+        let is_over = |session: &Session| {
+            session.state == State::Untold && session.since.is_some_and(|since| since + PATIENCE <= now)
+        };
+        while let Some(at) = self.commands.sessions.iter().position(is_over) {
+            self.tell_asked(at);
         }
     }
 
-    /// Tells of the oldest session that the journal says nothing of what its record says.
-    fn tell_unheard(&mut self) {
-        let Some(unheard) = self.commands.unheard.pop_front() else { return };
-        for confirmed in &mut self.commands.confirmed {
-            confirmed.is_told |= confirmed.record == unheard.record;
-        }
+    /// Tells what the record says of a session.
+    fn tell_asked(&mut self, at: usize) {
+        let Some(session) = self.commands.sessions.get_mut(at) else { return };
+        session.state = State::Asked;
+        let session = session.clone();
         let sudo = Sudo {
-            by: Account { name: unheard.by, uid: None },
-            run_as: Some(Account { name: unheard.run_as, uid: unheard.run_as_uid }),
+            by: Account { name: session.by.unwrap_or_default(), uid: None },
+            run_as: Some(Account { name: session.run_as, uid: session.run_as_uid }),
             group: None,
             command: None,
-            asked: Some(unheard.command_line.unwrap_or_default()),
+            asked: Some(session.command_line.unwrap_or_default()),
             record: None,
-            directory: unheard.directory,
-            tty: unheard.tty,
-            pid: unheard.pid,
+            directory: session.directory,
+            tty: session.tty,
+            pid: session.pid,
             ambiguous: None,
             outcome: SudoOutcome::Allowed,
-            login: Some(unheard.login),
-            boot: unheard.boot,
+            login: Some(session.login),
+            boot: session.boot,
         };
-        let event = Event::sudo_command(unheard.at, &sudo);
-        let input = Input { source: Source::Records, id: asked_id(&unheard.record), from: None };
+        let event = Event::sudo_command(session.at, &sudo);
+        let input = Input { source: Source::Records, id: asked_id(&session.record), from: None };
         self.events.push(event.made_of(input));
     }
 
-    fn exited(
-        &mut self,
-        entry: &Entry,
-        said: sudo::Said,
-        command: String,
-        exit: sudo::Exit,
-        running: Running,
-    ) {
+    fn exited(&mut self, at: usize, entry: &Entry, command: &str, exit: sudo::Exit) {
+        let Some(session) = self.commands.sessions.get_mut(at) else { return };
+        session.has_ended = true;
+        // Who it was is what the record says, whatever sudo's process says of itself by now.
         let exited = SudoExited {
-            by: Account { name: said.by, uid: entry.uid },
-            run_as: said.run_as.map(|name| Account { name, uid: None }),
-            command,
-            pid: entry.pid,
+            by: Account { name: session.by.clone().unwrap_or_default(), uid: session.by_uid },
+            run_as: Some(Account { name: session.run_as.clone(), uid: session.run_as_uid }),
+            command: command.to_owned(),
+            pid: session.pid,
             code: exit.code,
             signal: exit.signal,
-            login: running.login,
-            boot: running.boot,
-            record: running.record,
+            login: session.login.clone(),
+            boot: session.boot.clone(),
+            record: session.record.clone(),
         };
         self.push_of_journal(Event::sudo_exited(entry.at, &exited), &entry.cursor);
     }
 
-    /// `confirmed`: the session that it is of, where a record says so.
-    fn command(&mut self, entry: &Entry, said: sudo::Said, confirmed: Option<&Confirmed>, seen: bool) {
-        let login = confirmed.map_or_else(|| self.login_of(entry), |confirmed| Some(confirmed.login.clone()));
-        if let Some(confirmed) = confirmed {
-            self.commands.runs(entry, said.command.as_deref(), confirmed);
-        }
-        let is_unclear = said.is_ambiguous || !(seen || entry.uid == Some(0));
+    /// `session`: the one that it is of, where a record says so.
+    fn command(&mut self, entry: &Entry, said: sudo::Said, session: Option<usize>, seen: bool) {
+        let session = session.and_then(|at| self.commands.sessions.get_mut(at)).map(|session| {
+            session.state = State::Written;
+            session.by_uid = entry.uid;
+            if session.message.is_empty() {
+                session.message = remembered(&entry.message).to_owned();
+            }
+            session.clone()
+        });
+        let login =
+            session.as_ref().map_or_else(|| self.login_of(entry), |session| Some(session.login.clone()));
+        let said_run_as = said.run_as.clone().map(|name| Account { name, uid: None });
+        let contradicted = session.as_ref().filter(|session| session.contradicts(&said));
+        let is_unclear = said.is_ambiguous || contradicted.is_some() || !(seen || entry.uid == Some(0));
+        let (command, run_as, directory) = match contradicted {
+            Some(session) if session.command_line.is_some() => {
+                let user = Account { name: session.run_as.clone(), uid: session.run_as_uid };
+                (None, Some(user), session.directory.clone())
+            }
+            _ => (said.command, said_run_as, said.directory),
+        };
         let sudo = Sudo {
             by: Account { name: said.by, uid: entry.uid },
-            run_as: said.run_as.map(|name| Account { name, uid: None }),
+            run_as,
             group: said.group,
-            command: said.command,
-            asked: None,
-            record: confirmed.map(|confirmed| confirmed.record.clone()),
-            directory: said.directory,
+            command,
+            asked: session.as_ref().and_then(|session| session.command_line.clone()),
+            record: session.map(|session| session.record),
+            directory,
             tty: said.tty,
             pid: entry.pid,
             ambiguous: is_unclear.then(|| entry.message.clone()),
@@ -382,22 +521,5 @@ impl Engine {
         };
         let event = Event::sudo_command(entry.at, &sudo);
         self.push_of_journal(event, &entry.cursor);
-    }
-}
-
-fn unheard(record: &Record, confirmed: &Confirmed) -> Unheard {
-    Unheard {
-        record: confirmed.record.clone(),
-        at: sessions::at(record),
-        since: None,
-        boot: confirmed.boot.clone(),
-        pid: confirmed.pid,
-        by: confirmed.by.clone().unwrap_or_default(),
-        run_as: record.user.clone(),
-        run_as_uid: record.uid,
-        tty: record.tty.clone(),
-        directory: record.directory.clone(),
-        command_line: record.command_line.clone(),
-        login: confirmed.login.clone(),
     }
 }

@@ -34,7 +34,7 @@ pub const MATCHES: &[&str] = &[
 ];
 
 /// What of them, as `--output-fields` has it.
-pub const FIELDS: &str = "MESSAGE,MESSAGE_ID,N_DROPPED,OBJECT_SYSTEMD_UNIT,SYSLOG_IDENTIFIER,_AUDIT_SESSION,_BOOT_ID,_CAP_EFFECTIVE,_EXE,_PID,_SYSTEMD_CGROUP,_SYSTEMD_UNIT,_UID";
+pub const FIELDS: &str = "MESSAGE,MESSAGE_ID,N_DROPPED,OBJECT_SYSTEMD_UNIT,SYSLOG_IDENTIFIER,_AUDIT_SESSION,_BOOT_ID,_CAP_EFFECTIVE,_EXE,_PID,_SYSTEMD_CGROUP,_SYSTEMD_UNIT,_TRANSPORT,_UID";
 
 const SSHD: &[&str] = &["/usr/sbin/sshd", "/usr/lib/openssh/sshd-session", "/usr/lib/openssh/sshd-auth"];
 const SUDO: &[&str] = &["/usr/bin/sudo", "/usr/lib/cargo/bin/sudo"];
@@ -77,6 +77,9 @@ pub struct Entry {
     pub uid: Option<u32>,
     /// The sender.
     pub pid: u32,
+    /// By which of journald's sockets it came. What came over a stream may be said to be of a process that only inherited it.
+    #[serde(default)]
+    pub transport: Option<String>,
     /// Its program, if journald was in time to look.
     pub exe: Option<String>,
     /// Its effective capabilities, in its own user namespace, if journald was in time to look.
@@ -158,6 +161,7 @@ impl Entry {
             identifier: take("SYSLOG_IDENTIFIER").unwrap_or_default(),
             uid: number(take("_UID")),
             pid: number(take("_PID")).unwrap_or_default(),
+            transport: take("_TRANSPORT"),
             exe: take("_EXE"),
             capabilities: take("_CAP_EFFECTIVE").and_then(|text| u64::from_str_radix(&text, 16).ok()),
             unit: take("_SYSTEMD_UNIT"),
@@ -177,9 +181,11 @@ impl Entry {
         let unit = self.unit.as_deref();
         let was_gone = exe.is_none() && matches!(unit, None | Some("ssh.service"));
         let calls_itself_sshd = matches!(self.identifier.as_str(), "sshd" | "sshd-session" | "sshd-auth");
+        let by_syslog = self.transport.as_deref() == Some("syslog");
         match self.identifier.as_str() {
             // sshd may end with what it says, before journald looks at its program or even its unit.
             _ if is_root && (is(SSHD) || (was_gone && calls_itself_sshd)) => Speaker::Sshd,
+            "sudo" | "sudo-rs" | "su" if !by_syslog => Speaker::Nobody,
             "sudo" | "sudo-rs" if is(SUDO) && has_root => Speaker::Sudo { sure: is_root, seen: true },
             "sudo" | "sudo-rs" if exe.is_none() => Speaker::Sudo { sure: false, seen: false },
             "su" if is(SU) && has_root => Speaker::Su { sure: is_root, seen: true },

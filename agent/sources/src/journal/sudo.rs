@@ -37,9 +37,12 @@ pub struct Exit {
     pub signal: Option<String>,
 }
 
-/// Tells an end from a command. Arguments of a command can look the same.
-pub fn exit(command: &str) -> Option<(&str, Exit)> {
-    let (rest, code) = command.rsplit_once(" ; EXIT=")?;
+/// What stands for the middle of a command line that a record of PAM's has no room for.
+pub const CUT: &str = hostward_records::CUT;
+
+/// Of an entry that may say how a command ended: the rest of it, and how. Arguments of a command can look the same.
+pub fn end(message: &str) -> Option<(&str, Exit)> {
+    let (rest, code) = message.rsplit_once(" ; EXIT=")?;
     let code = code.parse().ok()?;
     let is_signal = |name: &str| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+')
@@ -48,6 +51,16 @@ pub fn exit(command: &str) -> Option<(&str, Exit)> {
         Some((rest, signal)) => Some((rest, Exit { code, signal: Some(signal.to_owned()) })),
         None => Some((rest, Exit { code, signal: None })),
     }
+}
+
+/// The command of an entry, from the first field of that name.
+pub fn command(message: &str) -> &str {
+    message.split_once(" ; COMMAND=").map_or(message, |(_, command)| command)
+}
+
+/// Whether it is a further part of an entry that was too long.
+pub fn is_continued(message: &str) -> bool {
+    message.split_once(" : ").is_some_and(|(_, rest)| rest.trim_start().starts_with("(command continued)"))
 }
 
 /// What a message says of a command, if it does.
@@ -161,12 +174,14 @@ mod tests {
     #[test]
     fn how_a_command_ended() {
         let ended = |code, signal: Option<&str>| Exit { code, signal: signal.map(str::to_owned) };
-        assert_eq!(exit("/usr/bin/id ; EXIT=1"), Some(("/usr/bin/id", ended(1, None))));
-        let killed = "/bin/sh -c 'kill -9 $$' ; SIGNAL=KILL ; EXIT=137";
-        assert_eq!(exit(killed), Some(("/bin/sh -c 'kill -9 $$'", ended(137, Some("KILL")))));
-        for none in ["/usr/bin/id", "/usr/bin/id ; EXIT=", "/usr/bin/id ; EXIT=-1", "/usr/bin/id ; EXIT=0 "] {
-            assert_eq!(exit(none), None, "{none}");
+        let id = "alice : PWD=/ ; USER=root ; COMMAND=/usr/bin/id";
+        assert_eq!(end(&format!("{id} ; EXIT=1")), Some((id, ended(1, None))));
+        assert_eq!(end(&format!("{id} ; SIGNAL=KILL ; EXIT=137")), Some((id, ended(137, Some("KILL")))));
+        for none in ["", " ; EXIT=", " ; EXIT=-1", " ; EXIT=0 "] {
+            assert_eq!(end(&format!("{id}{none}")), None, "{none}");
         }
+        assert_eq!(command(id), "/usr/bin/id");
+        assert!(is_continued("   alice : (command continued) 1 2 3") && !is_continued(id));
     }
 
     fn text(text: &str) -> Option<String> {

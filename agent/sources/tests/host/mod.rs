@@ -1,4 +1,6 @@
 //! A host without a kernel: its journal and records are lists, its log is a real one.
+// Each test crate uses a part of it.
+#![allow(dead_code)]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -169,6 +171,7 @@ impl Host {
     pub fn settle(&mut self) {
         self.read_all();
         self.now += TimeDelta::hours(2);
+        self.engine.followed(true);
         self.engine.idle(self.now);
         // Whoever waits from when nothing more was to be read has waited then.
         self.now += TimeDelta::minutes(5);
@@ -248,6 +251,7 @@ pub fn scenario(release: &str) -> Vec<(String, Vec<Input>)> {
     let mut parts = vec![("boot".to_owned(), Vec::new())];
     let mut count = 0;
     let mut open: Vec<(u32, String, Record)> = Vec::new();
+    let mut commands = std::collections::HashMap::new();
     for line in std::fs::read_to_string(path).unwrap().lines() {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();
         if value["SYSLOG_IDENTIFIER"] == "MARK" {
@@ -261,7 +265,11 @@ pub fn scenario(release: &str) -> Vec<(String, Vec<Input>)> {
         if entry.exe.is_none() && entry.uid != Some(0) {
             continue;
         }
-        if let Some(record) = record(&entry, &mut count, &mut open) {
+        if let Some(command) = typed(&entry.message) {
+            commands.insert(entry.pid, command.to_owned());
+        }
+        let asked = commands.get(&entry.pid).map(String::as_str);
+        if let Some(record) = record(&entry, asked, &mut count, &mut open) {
             inputs.push(Input::Record(Box::new(record)));
         }
     }
@@ -307,8 +315,26 @@ pub fn scenario_with_exits(release: &str) -> Vec<(String, Vec<Input>)> {
     parts
 }
 
+/// What was typed for sudo to write this. One directory of the scenario looks like a command.
+fn typed(message: &str) -> Option<&str> {
+    if let Some((_, rest)) = message.split_once("\"command\":\"") {
+        return rest.split('"').next();
+    }
+    let parted = if message.contains("PWD=/tmp/x ;") {
+        message.rsplit_once("COMMAND=")
+    } else {
+        message.split_once("COMMAND=")
+    };
+    parted.map(|(_, command)| command)
+}
+
 /// The record that the module would have written when pam_unix said this.
-fn record(entry: &Entry, count: &mut u64, open: &mut Vec<(u32, String, Record)>) -> Option<Record> {
+fn record(
+    entry: &Entry,
+    asked: Option<&str>,
+    count: &mut u64,
+    open: &mut Vec<(u32, String, Record)>,
+) -> Option<Record> {
     let rest = entry.message.strip_prefix("pam_unix(")?;
     let (service, rest) = rest.split_once(":session): session ")?;
     *count += 1;
@@ -350,8 +376,8 @@ fn record(entry: &Entry, count: &mut u64, open: &mut Vec<(u32, String, Record)>)
             cgroup,
             xdg_session: None,
             ancestors: open.iter().map(|(pid, ..)| Process { pid: *pid, start: 7 }).collect(),
-            directory: is_sudo.then(|| "/tmp".to_owned()),
-            command_line: is_sudo.then(|| format!("-n command {count}")),
+            directory: None,
+            command_line: asked.filter(|_| is_sudo).map(|asked| format!("-p {count} {asked}")),
         };
         open.push((entry.pid, service.to_owned(), record.clone()));
         return Some(record);

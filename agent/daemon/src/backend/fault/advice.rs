@@ -48,7 +48,7 @@ impl Fault {
                 Operator,
                 "check the host's network, its firewall and [backend] proxy; it is tried again by itself",
             ),
-            Fault::Timeout { .. } => (
+            Fault::Timeout { .. } | Fault::Left { .. } => (
                 "backend-timeout",
                 Backend,
                 "see whether the backend is overloaded or a firewall drops the packets; it is tried again by itself",
