@@ -19,7 +19,7 @@ fn arm(fixture: &Fixture<'_>, tampering: &str, n: u32) {
     // With -D it is strace that is the child, so that the sockets are still passed to the right process.
     let text = format!(
         "[Service]\nExecStart=\n\
-         ExecStart=/usr/bin/strace -D -f -qq -o /run/strace.log -e trace={CALLS} -e inject={CALLS}:{tampering}:when={n} \
+         ExecStart=/usr/bin/strace -D -f -qq -A -o /run/strace.log -e trace={CALLS} -e inject={CALLS}:{tampering}:when={n} \
          /usr/lib/hostward/hostward-apply\n\
          CapabilityBoundingSet=CAP_SYS_PTRACE CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_KILL\nSystemCallFilter=\nReadWritePaths=/run\n"
     );

@@ -116,11 +116,15 @@ on_each_release! {
         let of_first = if exits.is_empty() { 8 } else { 10 };
         assert!(ids[..of_first].iter().all(|id| *id == ids[0]), "{ids:#?}");
         assert!(ids[of_first..].iter().all(|id| *id == ids[of_first] && *id != ids[0]), "{ids:#?}");
-        let asked = events.iter().find(|event| event["data"]["unmapped"]["asked"].is_string()).expect("it");
+        let asked = events.iter().find(|event| event["data"]["process"]["cmd_line"] == "sudo -n /usr/bin/printf x");
+        let asked = asked.expect("what the journal does not have");
         assert_eq!(asked["data"]["unmapped"]["asked"], "-n /usr/bin/printf x");
         assert_eq!(asked["data"]["unmapped"]["directory"], "/var");
         let command = events.iter().find(|event| is(event, "sudo.command")).expect("a command");
         assert_eq!(command["data"]["unmapped"]["directory"], "/tmp");
+        assert_eq!(command["data"]["unmapped"]["asked"], "-n /usr/bin/id");
+        let unclear: Vec<_> = events.iter().filter(|event| event["data"]["unmapped"]["ambiguous"].is_string()).collect();
+        assert!(unclear.is_empty(), "{unclear:#?}");
         assert_eq!(command["data"]["actor"]["user"]["uid"], "70001");
         let verdict = fixture.hostward("events --verify");
         assert!(verdict.success(), "{verdict}");
