@@ -37,14 +37,15 @@ pub fn facts(root: &Root, ledger: Ledger) -> Result<Facts, LocalError> {
     let subordinate_ids = local::subordinate_ids(root)?;
     let running = running(root, &ledger, &local_uids, &LocalIds::new(&local_uids, &subordinate_ids));
     let agent = local::agent(&local_users);
+    let visudos = host::visudos(root);
     Ok(Facts {
         offered_certificates: offered::certificates(root, agent),
         host_labels: host::labels(root),
         subordinate_ids,
         shells: local::shells(root),
         hostward_users,
-        sudo: host::sudo_dialects(root),
-        sudo_logs_exit: host::sudo_logs_exit(root),
+        sudo: host::sudo_dialects(&visudos),
+        sudo_logs_exit: host::sudo_logs_exit(&visudos),
         sshd: sshd::facts(root),
         files: managed::files(root),
         loose_directories: managed::loose_directories(root),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use hostward_host_tests::{Ca, Fixture, Release, new_lab, now, wait_for};
 
 use crate::figures::{Table, kib};
@@ -21,7 +21,7 @@ pub fn measure(table: &mut Table, release: Release) -> Result<()> {
     let lab = new_lab();
     let fixture = Fixture::enrolled(&lab, release);
     let host = &fixture.host;
-    let id = host_id(&fixture)?;
+    let id = fixture.host_id();
     let key = fixture.signed_key("alice", Ca::User, |certificate| certificate.valid_before = now() + 7200);
     let login = || lab.login(host, "alice").key(&key).run("sudo -n /usr/bin/id; sudo -n /usr/bin/whoami");
     // The first makes the home and much else.
@@ -77,11 +77,6 @@ const JOURNAL: &str = "<(journalctl --output=export)";
 /// In bytes.
 fn weight(fixture: &Fixture<'_>, of: &str) -> u64 {
     fixture.host.ok(&format!("bash -c 'cat {of} | wc -c'")).trim().parse().unwrap_or_default()
-}
-
-fn host_id(fixture: &Fixture<'_>) -> Result<String> {
-    let hosts = fixture.client.hosts()?;
-    Ok(hosts.first().context("no host is enrolled")?.host.id.clone())
 }
 
 /// Waits until the backend has all that the log has.

@@ -66,6 +66,13 @@ impl<'lab> Fixture<'lab> {
         setup::trust_backend(&self.host, &self.backend, configuration);
     }
 
+    /// What the backend calls the host that enrolled first.
+    #[track_caller]
+    #[must_use]
+    pub fn host_id(&self) -> String {
+        self.client.hosts().expect("hosts")[0].host.id.clone()
+    }
+
     /// A token that pins the newest root, good for one use.
     #[track_caller]
     #[must_use]

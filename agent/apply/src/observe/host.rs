@@ -77,8 +77,8 @@ pub fn visudos(root: &Root) -> Vec<(PathBuf, SudoDialect)> {
 }
 
 /// Which sudo implementations are installed.
-pub fn sudo_dialects(root: &Root) -> Vec<SudoDialect> {
-    let dialects: BTreeSet<SudoDialect> = visudos(root).into_iter().map(|(_, d)| d).collect();
+pub fn sudo_dialects(visudos: &[(PathBuf, SudoDialect)]) -> Vec<SudoDialect> {
+    let dialects: BTreeSet<SudoDialect> = visudos.iter().map(|(_, dialect)| *dialect).collect();
     dialects.into_iter().collect()
 }
 
@@ -86,10 +86,9 @@ pub fn sudo_dialects(root: &Root) -> Vec<SudoDialect> {
 const LOGS_EXIT: [u32; 3] = [1, 9, 13];
 
 /// Whether every sudo that is installed takes `log_exit_status`, by the versions of their visudos.
-pub fn sudo_logs_exit(root: &Root) -> bool {
-    let installed = visudos(root);
-    !installed.is_empty()
-        && installed.iter().all(|(program, dialect)| {
+pub fn sudo_logs_exit(visudos: &[(PathBuf, SudoDialect)]) -> bool {
+    !visudos.is_empty()
+        && visudos.iter().all(|(program, dialect)| {
             *dialect == SudoDialect::Sudo
                 && run(program, ["--version"], QUICK)
                     .is_ok_and(|ran| version(&ran.stdout).is_some_and(|version| version >= LOGS_EXIT))

@@ -19,6 +19,8 @@ use crate::told::{Told, asked_id};
 const PATIENCE: TimeDelta = TimeDelta::seconds(60);
 /// How long what the journal says is waited for while the journal cannot be read.
 const WITHOUT_JOURNAL: TimeDelta = TimeDelta::minutes(10);
+/// For how long the end of a command is waited for.
+const DAY: TimeDelta = TimeDelta::days(1);
 /// How many sessions of sudo are remembered.
 const MOST: usize = 4096;
 /// How many commands wait for their sessions, and how many bytes their entries may have together.
@@ -162,9 +164,6 @@ impl Commands {
     }
 }
 
-/// For how long the end of a command is waited for.
-const DAY: TimeDelta = TimeDelta::days(1);
-
 impl Session {
     fn of(record: &Record, login: String, state: State) -> Self {
         Session {
@@ -196,6 +195,14 @@ impl Session {
         self.is_of(entry)
             && self.by.as_deref().is_none_or(|found| found == by)
             && (entry.at - self.at).abs() <= PATIENCE
+    }
+
+    /// What sudo wrote first is what its end is known by.
+    fn remember(&mut self, entry: &Entry) {
+        if self.message.is_empty() {
+            self.message = remembered(&entry.message).to_owned();
+            self.by_uid = entry.uid;
+        }
     }
 
     /// Whether an entry that may say how a command ended is one about this one.
@@ -339,9 +346,8 @@ impl Engine {
                     end.is_some_and(|(head, _)| session.message.is_empty() || session.ends_with(head));
                 if is_end && !session.may_look_like_an_end() {
                     session.has_ended = true;
-                } else if session.message.is_empty() {
-                    session.message = remembered(&entry.message).to_owned();
-                    session.by_uid = entry.uid;
+                } else {
+                    session.remember(&entry);
                 }
             }
             return;
@@ -394,12 +400,7 @@ impl Engine {
                 self.exited(at, entry, sudo::command(head), exit);
             }
             // It comes too late.
-            (_, State::Asked) => {
-                if session.message.is_empty() {
-                    session.message = remembered(&entry.message).to_owned();
-                    session.by_uid = entry.uid;
-                }
-            }
+            (_, State::Asked) => session.remember(entry),
             // A second one is a command's within the command, where the operator has those logged.
             (_, State::Untold | State::Written) => self.command(entry, said, Some(at), seen),
         }
@@ -486,10 +487,8 @@ impl Engine {
     fn command(&mut self, entry: &Entry, said: sudo::Said, session: Option<usize>, seen: bool) {
         let session = session.and_then(|at| self.commands.sessions.get_mut(at)).map(|session| {
             session.state = State::Written;
+            session.remember(entry);
             session.by_uid = entry.uid;
-            if session.message.is_empty() {
-                session.message = remembered(&entry.message).to_owned();
-            }
             session.clone()
         });
         let login =

@@ -21,11 +21,6 @@ fn ours(fixture: &Fixture<'_>) -> BTreeSet<String> {
     ids(&text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>())
 }
 
-/// What the backend calls the only host.
-pub fn host_id(fixture: &Fixture<'_>) -> String {
-    fixture.client.hosts().expect("hosts")[0].host.id.clone()
-}
-
 /// Waits until the backend has what the log has, and sees that it has each once and in one chain.
 #[track_caller]
 pub fn assert_all_there_once(fixture: &Fixture<'_>, id: &str) {
@@ -48,7 +43,7 @@ on_each_release! {
     fn kills_and_outages_lose_no_event_and_double_none(release) {
         let lab = new_lab();
         let mut fixture = Fixture::enrolled(&lab, release);
-        let id = host_id(&fixture);
+        let id = fixture.host_id();
         for round in 0..KILLS {
             let name = if round % 2 == 0 { ("Alice Adams", "Alice Brown") } else { ("Alice Brown", "Alice Adams") };
             fixture.publish(|team| edited(team, name.0, name.1));
@@ -77,7 +72,7 @@ on_each_release! {
     fn an_outage_and_a_full_disk_are_told_afterwards(release) {
         let lab = new_lab();
         let mut fixture = Fixture::enrolled(&lab, release);
-        let id = host_id(&fixture);
+        let id = fixture.host_id();
         assert_all_there_once(&fixture, &id);
         fixture.backend.stop();
         for _ in 0..3 {

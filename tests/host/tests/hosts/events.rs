@@ -72,7 +72,7 @@ on_each_release! {
         let boot = host.ok("cat /proc/sys/kernel/random/boot_id").trim().replace('-', "");
         let all = events(&fixture, "");
         assert!(all.iter().all(|event| event["bootid"] == boot.as_str()), "{boot}\n{all:#?}");
-        let host_id = fixture.client.hosts().expect("hosts")[0].host.id.clone();
+        let host_id = fixture.host_id();
         let enrolled = &events(&fixture, "--type host.enrolled")[0];
         assert_eq!(enrolled["source"], format!("urn:hostward:host:{host_id}"));
         let alices = events(&fixture, "--user alice");

@@ -21,7 +21,7 @@ on_each_release! {
         let lab = new_lab();
         let fixture = Fixture::enrolled(&lab, release);
         let host = &fixture.host;
-        let id = fixture.client.hosts().expect("hosts")[0].host.id.clone();
+        let id = fixture.host_id();
         let trusted = known_hosts(&fixture, &authority(&fixture, Ca::Host));
         for name in [id.as_str(), "web1", &host.address()] {
             let output = ssh(&fixture, name, &trusted, &[]);

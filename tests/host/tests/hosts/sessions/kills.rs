@@ -8,7 +8,7 @@ use hostward_host_tests::{Ca, Fixture, new_lab, now, on_each_release};
 use serde_json::Value;
 
 use super::{counts, counts_of_logins, is};
-use crate::delivery::{assert_all_there_once, host_id};
+use crate::delivery::assert_all_there_once;
 
 /// How often each is killed; `HOSTWARD_KILLS` says otherwise.
 const KILLS: u64 = 10;
@@ -45,7 +45,7 @@ on_each_release! {
     fn nothing_is_lost_or_doubled_by_kills(release) {
         let lab = new_lab();
         let mut fixture = Fixture::enrolled(&lab, release);
-        let id = host_id(&fixture);
+        let id = fixture.host_id();
         let key = fixture.signed_key("alice", Ca::User, |certificate| certificate.valid_before = now() + 7200);
         let kills = kills();
         let is_over = AtomicBool::new(false);
