@@ -144,6 +144,8 @@ check: setup programs
 # Hosts wait more than they work: four at a time keep two cores busy.
 HOST_TESTS := --package hostward-lab --package hostward-package-tests --package hostward-host-tests
 
+# A failure says where it is by itself; frames of the test's library would only bury it.
+test: export RUST_BACKTRACE = 0
 test: export HOSTWARD_MOCK_BACKEND = $(CURDIR)/target/debug/hostward-mock-backend
 test: export HOSTWARD_STEP_CA = $(CURDIR)/$(TOOLS)/step-ca/step-ca
 test: package backend step-ca images $(OCSF)/done $(SIEM)/done

@@ -208,7 +208,7 @@ fn a_backend_out_of_reach_is_tried_again(release: Release) {
 
     fixture.backend.start();
     fixture.host.wait_until_ok(Duration::from_secs(60), "getent passwd alice");
-    assert!(!fixture.host.exists(TAKEN_TOKEN));
+    wait_for_the_end_of_the_token(&fixture);
 }
 
 /// A server that cannot prove who it is gets no secret.
@@ -309,6 +309,14 @@ fn published_root(fixture: &Fixture<'_>) -> Vec<u8> {
     std::fs::read(path.lines().next().expect("1.root.json")).expect("a root")
 }
 
+/// It goes once the enrollment is known to hold, which is not before accounts are there.
+#[track_caller]
+fn wait_for_the_end_of_the_token(fixture: &Fixture<'_>) {
+    fixture.host.wait_for(SOON, "the end of the token", |host| {
+        if host.exists(TOKEN) || host.exists(TAKEN_TOKEN) { Err("it is still there".into()) } else { Ok(()) }
+    });
+}
+
 /// cloud-init and configuration management put the token there whenever they please.
 fn a_token_that_appears_later_is_noticed_and_goes_after_success(release: Release) {
     let lab = new_lab();
@@ -324,9 +332,8 @@ fn a_token_that_appears_later_is_noticed_and_goes_after_success(release: Release
     };
     fixture.place_token(&token);
     fixture.host.wait_until_ok(SOON, "getent passwd alice");
-    fixture.host.wait_for(SOON, "the end of the token", |host| {
-        if host.exists(TOKEN) || host.exists(TAKEN_TOKEN) { Err("it is still there".into()) } else { Ok(()) }
-    });
+    fixture.wait_for_status(SOON, "the end of the first pass", |status| status.policy.is_some());
+    wait_for_the_end_of_the_token(&fixture);
     // Nothing on the host remembers it.
     let left = fixture.host.run(&format!(
         "grep -rlF -e {secret} -e {token} /etc /run /tmp /var/lib /var/log /var/tmp 2>/dev/null"
