@@ -166,13 +166,7 @@ fn a_token_that_the_backend_refuses_is_named_and_deleted(release: Release) {
         assert!(output.stderr.contains(&finding.message), "{output}");
         assert_eq!(finding.responsible, Responsible::Operator, "{finding:?}");
         assert_eq!(fixture.agent_status().next_attempt, None, "{code}: trying again is of no use");
-        fixture.host.wait_for(SOON, "the end of the token", |host| {
-            if host.exists(TOKEN) || host.exists(TAKEN_TOKEN) {
-                Err("it is still there".into())
-            } else {
-                Ok(())
-            }
-        });
+        wait_for_the_end_of_the_token(&fixture);
         assert_unchanged(&fixture, &before, code);
     }
     // A restart does not forget why the host is not enrolled.
