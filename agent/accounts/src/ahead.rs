@@ -9,13 +9,18 @@ const LINE: usize = 64;
 #[inline(always)]
 pub(crate) fn fetch(bytes: &[u8], lines: usize) {
     for line in 1..=lines {
-        let ahead = bytes.as_ptr().wrapping_add(line.wrapping_mul(LINE));
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: reads nothing as far as the program is concerned, and does not fault, wherever the pointer leads.
-        unsafe {
-            core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(ahead.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = ahead;
+        fetch_line(bytes.as_ptr().wrapping_add(line.wrapping_mul(LINE)));
     }
+}
+
+/// Fetches the line in which `at` is.
+#[inline(always)]
+pub(crate) fn fetch_line<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: reads nothing as far as the program is concerned, and does not fault, wherever the pointer leads.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }

@@ -11,6 +11,7 @@ use crate::format::{MAGIC, MAJOR, MAX_NAME, MINOR, MINOR_WITH_SUBIDS, PROBE_LIMI
 mod both;
 mod check;
 mod index;
+mod large;
 mod members;
 mod names;
 mod records;
@@ -113,13 +114,17 @@ pub fn build(users: &[User], groups: &[Group], generation: u64) -> Result<Vec<u8
     let homes = [users.sorted.len(), users.sorted.len(), groups.sorted.len(), groups.sorted.len()];
     let tables = Tables::new(homes)?;
 
-    let members = Members::new(&users, &groups);
-    let all_names = Names::of(&users.sorted);
-    let user_places = place_users(tables.end, &users.sorted, &members)?;
-    let group_places = place_groups(user_places.end, &groups.sorted, &members, &all_names)?;
-    let (users_at, groups_at) = (tables.end, user_places.end);
-    let (subids_at, subids_len) = (group_places.end, subids_len(&users.sorted));
-    let mut file = vec![0; PROLOGUE + subids_at + subids_len];
+    let much = users.sorted.len();
+    let (members, all_names) = both(much, || Members::new(&users, &groups), || Names::of(&users.sorted));
+    let (user_places, (group_places, subids_len)) = both(
+        much,
+        || place_users(tables.end, &users.sorted, &members),
+        || (place_groups(&groups.sorted, &members, &all_names), subids_len(&users.sorted)),
+    );
+    let user_places = user_places?;
+    let group_places = group_places?.behind(user_places.end)?;
+    let (users_at, groups_at, subids_at) = (tables.end, user_places.end, group_places.end);
+    let mut file = large::filled(0, PROLOGUE + subids_at + subids_len);
     let (user_records, rest) = file[PROLOGUE + users_at..].split_at_mut(groups_at - users_at);
     write_users(user_records, &users.sorted, &members, &user_places)?;
     let (group_records, subids) = rest.split_at_mut(subids_at - groups_at);

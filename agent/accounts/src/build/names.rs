@@ -2,7 +2,8 @@
 
 use std::vec::Vec;
 
-use super::User;
+use super::{User, large};
+use crate::ahead;
 
 /// The first bytes of a name and its NUL, with zeros behind.
 type Short = [u8; 16];
@@ -23,7 +24,7 @@ impl<'a> Names<'a> {
             short
         };
         let lens = users.iter().map(|user| user.name.len() as u8 + 1).collect();
-        Self { short: users.iter().map(short).collect(), lens, users }
+        Self { short: large::collect(users.iter().map(short)), lens, users }
     }
 
     /// How long one is, with its NUL.
@@ -37,18 +38,28 @@ impl<'a> Names<'a> {
         self.short[rank as usize].get(..len).unwrap_or_else(|| self.users[rank as usize].name.as_bytes())
     }
 
+    /// Has one fetched that is going to be written soon.
+    #[inline]
+    pub(super) fn fetch(&self, rank: u32) {
+        ahead::fetch_line(self.short.as_ptr().wrapping_add(rank as usize));
+    }
+
     /// Writes one and its NUL to the start of `to`, and says how long that is. What is behind may become zeros.
     #[inline]
     pub(super) fn write(&self, rank: u32, to: &mut [u8]) -> usize {
-        let len = self.len(rank);
-        match to.first_chunk_mut::<{ size_of::<Short>() }>() {
+        let short = &self.short[rank as usize];
+        match to.first_chunk_mut() {
             // Copied whole: whatever follows overwrites what is too much.
-            Some(to) if len <= size_of::<Short>() => *to = self.short[rank as usize],
+            Some(to) if short.ends_with(&[0]) => {
+                *to = *short;
+                size_of::<Short>() - u128::from_le_bytes(*short).leading_zeros() as usize / 8 + 1
+            }
             _ => {
+                let len = self.len(rank);
                 to[..len - 1].copy_from_slice(self.bytes(rank));
                 to[len - 1] = 0;
+                len
             }
         }
-        len
     }
 }

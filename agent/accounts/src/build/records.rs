@@ -1,5 +1,6 @@
 //! Writes the records of users and groups: first it is known where each lies, then two threads may write them.
 
+use std::iter::repeat;
 use std::vec::Vec;
 
 use super::both::both;
@@ -26,6 +27,17 @@ impl Places {
             end += len;
         }
         Ok(Self { numbers, end })
+    }
+
+    /// The same records, with `from` bytes before the first.
+    pub(super) fn behind(mut self, from: usize) -> Result<Self, BuildError> {
+        let first = u32::try_from(from / UNIT).map_err(|_| BuildError::TooLarge)?;
+        self.end += from;
+        if self.end / UNIT >= u32::MAX as usize {
+            return Err(BuildError::TooLarge);
+        }
+        self.numbers.iter_mut().for_each(|number| *number += first);
+        Ok(self)
     }
 
     fn offset(&self, n: usize) -> usize {
@@ -147,9 +159,8 @@ fn strings_at(members: usize) -> usize {
     (GROUP_HEAD + 2 * members).next_multiple_of(UNIT)
 }
 
-/// Where the groups' records are.
+/// Where the groups' records are, from the start of their section.
 pub(super) fn place_groups(
-    from: usize,
     groups: &[&Group],
     members: &Members,
     names: &Names<'_>,
@@ -159,7 +170,7 @@ pub(super) fn place_groups(
         let names: usize = ranks.iter().map(|rank| names.len(*rank)).sum();
         (strings_at(ranks.len()) + group.name.len() + 3 + names).next_multiple_of(UNIT)
     };
-    Places::of(from, groups.iter().enumerate().map(len))
+    Places::of(0, groups.iter().enumerate().map(len))
 }
 
 /// Writes them to their section.
@@ -173,6 +184,9 @@ pub(super) fn write_groups(
     places.fill(section, groups, |record, n, group| write_group(record, group, members.of_group(n), names))
 }
 
+/// So many names further, one is fetched from memory while others are written.
+const SOON: usize = 16;
+
 fn write_group(record: &mut [u8], group: &Group, ranks: &[u32], names: &Names<'_>) -> Result<(), BuildError> {
     let (before, strings) = record.split_at_mut(strings_at(ranks.len()));
     let (head, starts) = before.split_at_mut(GROUP_HEAD);
@@ -181,7 +195,11 @@ fn write_group(record: &mut [u8], group: &Group, ranks: &[u32], names: &Names<'_
     put(&mut to, &[0, PASSWORD, 0]);
     let names_at = group.name.len() + 3;
     let mut at = names_at;
-    for (start, rank) in starts.as_chunks_mut::<2>().0.iter_mut().zip(ranks) {
+    let soon = ranks.iter().skip(SOON).map(Some).chain(repeat(None));
+    for ((start, rank), soon) in starts.as_chunks_mut::<2>().0.iter_mut().zip(ranks).zip(soon) {
+        if let Some(soon) = soon {
+            names.fetch(*soon);
+        }
         // Of a large group the low bytes: a reader knows that names follow one another.
         *start = (at as u16).to_le_bytes();
         at += names.write(*rank, &mut strings[at..]);
