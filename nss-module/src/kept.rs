@@ -13,7 +13,7 @@ use core::cell::UnsafeCell;
 use core::mem::{MaybeUninit, transmute};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
-use hostward_accounts::map::Mapping;
+use hostward_accounts::map::{Head, Mapping};
 use hostward_accounts::{Database, PATH, system};
 
 use crate::entry::forget;
@@ -23,8 +23,10 @@ use crate::status::Outcome;
 const PLACES: usize = 3;
 /// Counters per place, so that threads rarely share a cache line.
 const SHARDS: usize = 31;
-/// A process whose address space is limited keeps a mapping only if it takes less than this part of it.
+/// A process whose address space is limited keeps a mapping only if it takes less than this part of it,
 const SHARE_OF_LIMIT: u64 = 8;
+/// or no more than this, which no limit that a program can start under is short of.
+const ALWAYS_KEPT: usize = 1 << 20;
 /// How often the path is opened anew if what it led to was replaced meanwhile.
 const ATTEMPTS: usize = 4;
 
@@ -38,9 +40,21 @@ pub(crate) struct Mapped {
 }
 
 impl Mapped {
+    /// The file in force, unless it is superseded again and again meanwhile.
+    ///
+    /// Apart, so that what this takes of the stack is not taken while the mapping is put in place.
+    #[inline(never)]
     fn open() -> Result<Self, Outcome> {
-        let mapping = Mapping::open(PATH).map_err(Outcome::from)?;
-        let database = mapping.database().map_err(|_| Outcome::CORRUPT)?;
+        let mut head = Head::new();
+        let mut opened = Mapping::open_with_head(PATH, &mut head);
+        for _ in 1..ATTEMPTS {
+            if opened.is_err() || !head.superseded() {
+                break;
+            }
+            opened = Mapping::open_with_head(PATH, &mut head);
+        }
+        let mapping = opened.map_err(Outcome::from)?;
+        let database = mapping.database_with(&head).map_err(|_| Outcome::CORRUPT)?;
         // SAFETY: the pages stay where they are until `mapping` is dropped, wherever the struct itself moves;
         // the lifetime leaves this type only shortened to that of a borrow of it (`Access::database`).
         let database = unsafe { transmute::<Database<'_>, Database<'static>>(database) };
@@ -136,9 +150,10 @@ impl Access {
 #[cold]
 #[inline(never)]
 pub(crate) fn by_the_long_way(ask: impl FnOnce(&Mapped) -> Outcome) -> Outcome {
-    match refresh() {
+    // By reference: a move would take as much of the stack once more.
+    match &refresh() {
         Ok(access) => apart(ask, access.mapped()),
-        Err(outcome) => outcome,
+        Err(outcome) => *outcome,
     }
 }
 
@@ -263,14 +278,7 @@ fn refresh() -> Result<Access, Outcome> {
     if let Some(reader) = Reader::enter_unless_superseded() {
         return Ok(Access::Kept(reader));
     }
-    let mut fresh = Mapped::open();
-    for _ in 1..ATTEMPTS {
-        match &fresh {
-            Ok(mapped) if mapped.mapping.superseded() => fresh = Mapped::open(),
-            _ => break,
-        }
-    }
-    match fresh {
+    match Mapped::open() {
         Ok(fresh) if may_keep(fresh.mapping.len()) => keep(fresh),
         Ok(fresh) => Ok(Access::Private(fresh)),
         Err(outcome) => nothing_to_map(outcome),
@@ -278,6 +286,7 @@ fn refresh() -> Result<Access, Outcome> {
 }
 
 /// Puts `fresh` in force if that can be done at once.
+#[inline(never)]
 fn keep(mut fresh: Mapped) -> Result<Access, Outcome> {
     empty_in_children();
     let Some(change) = Change::begin() else {
@@ -393,6 +402,7 @@ fn empty_in_children() {
 }
 
 fn may_keep(len: usize) -> bool {
-    system::address_space_limit()
-        .is_some_and(|limit| limit == u64::MAX || len as u64 <= limit / SHARE_OF_LIMIT)
+    len <= ALWAYS_KEPT
+        || system::address_space_limit()
+            .is_some_and(|limit| limit == u64::MAX || len as u64 <= limit / SHARE_OF_LIMIT)
 }

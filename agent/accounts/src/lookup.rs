@@ -71,9 +71,13 @@ impl<'a> Database<'a> {
     ///
     /// # Errors
     /// If `body` is not a whole database of this major version.
-    #[inline(never)]
     pub fn new(body: &'a [u8]) -> Result<Self, HeaderError> {
-        let header: &[u8; HEADER] = body.first_chunk().ok_or(HeaderError::TooShort)?;
+        Self::with_header(body.first_chunk().ok_or(HeaderError::TooShort)?, body)
+    }
+
+    /// As [`Self::new`] for a copy of what `body` starts with. Any other header leads to wrong answers, as a damaged file does.
+    #[inline(never)]
+    pub(crate) fn with_header(header: &[u8; HEADER], body: &'a [u8]) -> Result<Self, HeaderError> {
         if !header.starts_with(&MAGIC) {
             return Err(HeaderError::NotADatabase);
         }
@@ -84,21 +88,21 @@ impl<'a> Database<'a> {
         if u64_at(header, at::LENGTH) != u64::try_from(body.len()).ok() {
             return Err(HeaderError::Length);
         }
-        Self::lay_out(body).ok_or(HeaderError::Layout)
+        Self::lay_out(header, body).ok_or(HeaderError::Layout)
     }
 
-    fn lay_out(body: &'a [u8]) -> Option<Self> {
+    fn lay_out(header: &[u8], body: &'a [u8]) -> Option<Self> {
         Some(Self {
-            seed: u64_at(body, at::SEED)?,
-            generation: u64_at(body, at::GENERATION)?,
-            user_count: u32_at(body, at::USER_COUNT)?,
-            group_count: u32_at(body, at::GROUP_COUNT)?,
-            users: Section::new(body, at::USERS)?,
-            groups: Section::new(body, at::GROUPS)?,
-            user_names: Table::new(body, at::TABLES)?,
-            user_ids: Table::new(body, at::TABLES + 16)?,
-            group_names: Table::new(body, at::TABLES + 32)?,
-            group_ids: Table::new(body, at::TABLES + 48)?,
+            seed: u64_at(header, at::SEED)?,
+            generation: u64_at(header, at::GENERATION)?,
+            user_count: u32_at(header, at::USER_COUNT)?,
+            group_count: u32_at(header, at::GROUP_COUNT)?,
+            users: Section::new(header, body, at::USERS)?,
+            groups: Section::new(header, body, at::GROUPS)?,
+            user_names: Table::new(header, body, at::TABLES)?,
+            user_ids: Table::new(header, body, at::TABLES + 16)?,
+            group_names: Table::new(header, body, at::TABLES + 32)?,
+            group_ids: Table::new(header, body, at::TABLES + 48)?,
         })
     }
 
@@ -277,9 +281,9 @@ pub(crate) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    fn new(body: &'a [u8], descriptor: usize) -> Option<Self> {
-        let start = usize::try_from(u64_at(body, descriptor)?).ok()?;
-        let len = usize::try_from(u64_at(body, descriptor + 8)?).ok()?;
+    fn new(header: &[u8], body: &'a [u8], descriptor: usize) -> Option<Self> {
+        let start = usize::try_from(u64_at(header, descriptor)?).ok()?;
+        let len = usize::try_from(u64_at(header, descriptor + 8)?).ok()?;
         let bytes = part(body, start, len)?;
         let aligned = start.is_multiple_of(UNIT) && len.is_multiple_of(UNIT);
         (aligned && start >= HEADER).then_some(Self { bytes, start, end: start.checked_add(len)? })
@@ -300,9 +304,9 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn new(body: &'a [u8], descriptor: usize) -> Option<Self> {
-        let start = usize::try_from(u64_at(body, descriptor)?).ok()?;
-        let homes = u32_at(body, descriptor + 8)?;
+    fn new(header: &[u8], body: &'a [u8], descriptor: usize) -> Option<Self> {
+        let start = usize::try_from(u64_at(header, descriptor)?).ok()?;
+        let homes = u32_at(header, descriptor + 8)?;
         let slots = usize::try_from(homes.checked_add(PROBE_LIMIT)?).ok()?;
         let slots = part(body, start, slots.checked_mul(SLOT)?)?;
         (start.is_multiple_of(UNIT) && start >= HEADER && homes > 0).then_some(Self { slots, homes })

@@ -56,16 +56,65 @@ unsafe impl Send for Mapping {}
 // SAFETY: as above; the flag is read atomically.
 unsafe impl Sync for Mapping {}
 
+/// The start of a file as it was when the file was opened.
+///
+/// A process that asks once, as most do, need not have that page in its own memory: the fault would take several times
+/// as long as this read.
+#[derive(Debug)]
+pub struct Head([u8; PROLOGUE + HEADER]);
+
+impl Head {
+    /// One that nothing was read into.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self([0; PROLOGUE + HEADER])
+    }
+
+    /// As [`Mapping::superseded`], at that time.
+    #[must_use]
+    pub fn superseded(&self) -> bool {
+        self.0.first_chunk::<4>().is_some_and(|flag| *flag != [0; 4])
+    }
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Mapping {
     /// Opens `path` (no link is followed in the last component), checks and maps it.
     ///
     /// # Errors
     /// If the file cannot be opened, trusted or mapped.
     pub fn open(path: &CStr) -> Result<Self, MapError> {
+        let (file, len) = Self::open_file(path)?;
+        Self::of(&file, len)
+    }
+
+    /// As [`Self::open`], and reads the start of the file into `head`.
+    ///
+    /// # Errors
+    /// As for [`Self::open`], or if the file cannot be read.
+    pub fn open_with_head(path: &CStr, head: &mut Head) -> Result<Self, MapError> {
+        let (file, len) = Self::open_file(path)?;
+        if file.read(&mut head.0).map_err(MapError::Os)? < head.0.len() {
+            return Err(MapError::Size);
+        }
+        Self::of(&file, len)
+    }
+
+    #[inline(never)]
+    fn open_file(path: &CStr) -> Result<(Descriptor, usize), MapError> {
         // O_NONBLOCK and O_NOCTTY: somebody might have put a FIFO or a terminal there.
         let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
         let file = Descriptor::open(path, flags).map_err(MapError::Os)?;
         let len = trusted_len(&file)?;
+        Ok((file, len))
+    }
+
+    fn of(file: &Descriptor, len: usize) -> Result<Self, MapError> {
         let base = file.map(len).map_err(MapError::Os)?;
         Ok(Self { base, len })
     }
@@ -85,6 +134,15 @@ impl Mapping {
     /// If it is not one that this version can read.
     pub fn database(&self) -> Result<Database<'_>, HeaderError> {
         Database::new(self.body())
+    }
+
+    /// As [`Self::database`], for a header that was read from this very file already.
+    ///
+    /// # Errors
+    /// As for [`Self::database`].
+    pub fn database_with(&self, head: &Head) -> Result<Database<'_>, HeaderError> {
+        let header = head.0.last_chunk().ok_or(HeaderError::TooShort)?;
+        Database::with_header(header, self.body())
     }
 
     /// The subordinate ids in it.

@@ -84,6 +84,18 @@ impl Descriptor {
         Ok(stat)
     }
 
+    /// read(2) from where the file is being read; how many bytes came.
+    pub(crate) fn read(&self, to: &mut [u8]) -> Result<usize, Errno> {
+        let (at, len) = (to.as_mut_ptr().expose_provenance(), to.len());
+        loop {
+            // SAFETY: `to` is writable over its whole length.
+            match unsafe { call(libc::SYS_read, [self.0, at, len, NOTHING, NOTHING, NOTHING]) } {
+                Err(libc::EINTR) => {}
+                read => return read,
+            }
+        }
+    }
+
     /// mmap(2) of the first `len` bytes, shared and for reading.
     pub(crate) fn map(&self, len: usize) -> Result<NonNull<u8>, Errno> {
         let (protection, flags) = (libc::PROT_READ as usize, libc::MAP_SHARED as usize);
@@ -129,13 +141,15 @@ pub unsafe fn empty_in_children(memory: *const u8, len: usize) -> bool {
 }
 
 /// The most address space that this process may have, in bytes: `None` if that is not known, `u64::MAX` for no limit.
+///
+/// By getrlimit(2), which takes half as long as prlimit(2) and is allowed by more filters of system calls.
 #[must_use]
 pub fn address_space_limit() -> Option<u64> {
-    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     let to = (&raw mut limit).expose_provenance();
-    // SAFETY: `limit` is writable and of the type that prlimit64 fills; nothing is set.
+    // SAFETY: `limit` is writable and, on 64-bit machines, of the type that getrlimit fills.
     let known = unsafe {
-        call(libc::SYS_prlimit64, [NOTHING, libc::RLIMIT_AS as usize, NOTHING, to, NOTHING, NOTHING])
+        call(libc::SYS_getrlimit, [libc::RLIMIT_AS as usize, to, NOTHING, NOTHING, NOTHING, NOTHING])
     };
     known.ok().map(|_| limit.rlim_cur)
 }

@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use hostward_accounts::map::{MapError, Mapping};
-use hostward_accounts::{ReplaceError, User, build, finish_interrupted, remove, replace};
+use hostward_accounts::map::{Head, MapError, Mapping};
+use hostward_accounts::{Lookup, ReplaceError, User, build, finish_interrupted, remove, replace};
 
 struct Place {
     directory: tempfile::TempDir,
@@ -78,6 +78,32 @@ fn who_maps_the_old_file_learns_of_the_new_one_and_can_still_read() {
     assert!(!place.map().expect("maps").superseded());
     assert_eq!(place.generation(), 2);
     assert_eq!(place.names(), ["hostward.db"]);
+}
+
+#[test]
+fn the_head_that_was_read_says_what_the_mapping_says() {
+    let place = Place::new();
+    let open = |path: &Path| {
+        let (path, mut head) = (CString::new(path.as_os_str().as_bytes()).expect("no NUL"), Head::new());
+        (Mapping::open_with_head(&path, &mut head).expect("opens"), head)
+    };
+    replace(&place.path, &database(1)).expect("replaces");
+    let kept = place.directory.path().join("kept");
+    fs::hard_link(&place.path, &kept).expect("a second name");
+    let (mapping, head) = open(&place.path);
+    assert!(!head.superseded() && !mapping.superseded());
+    replace(&place.path, &database(2)).expect("replaces");
+    assert!(!head.superseded() && mapping.superseded(), "what was read stays as it was");
+    let (old, old_head) = open(&kept);
+    assert!(old_head.superseded() && old.superseded());
+    let (new, new_head) = open(&place.path);
+    assert!(!new_head.superseded());
+    for (mapping, head, generation) in [(&mapping, &head, 1), (&old, &old_head, 1), (&new, &new_head, 2)] {
+        let database = mapping.database_with(head).expect("is a database");
+        assert_eq!(database.generation(), generation);
+        let Lookup::Found(alice) = database.user_by_name(b"alice") else { panic!("no alice") };
+        assert_eq!(alice.uid(), 60001);
+    }
 }
 
 #[test]
