@@ -144,13 +144,25 @@ check: setup programs
 # Hosts wait more than they work: four at a time keep two cores busy.
 HOST_TESTS := --package hostward-lab --package hostward-package-tests --package hostward-host-tests
 
+# All of it, and once more at the end what failed: who reads only the end of a long log finds the reasons there.
+TESTED := target/tests
+define tested
+@mkdir -p $(TESTED) && rm -f $(TESTED)/status
+{ cargo test --locked --no-fail-fast $(1); echo $$? >$(TESTED)/status; } 2>&1 | tee $(TESTED)/log
+@if [ "$$(cat $(TESTED)/status)" != 0 ]; then \
+    printf '\nWhat failed, in short (in full: $(TESTED)/log):\n'; \
+    grep -A 4 ' panicked at ' $(TESTED)/log | cut -c -300; \
+    exit 1; \
+fi
+endef
+
 # A failure says where it is by itself; frames of the test's library would only bury it.
 test: export RUST_BACKTRACE = 0
 test: export HOSTWARD_MOCK_BACKEND = $(CURDIR)/target/debug/hostward-mock-backend
 test: export HOSTWARD_STEP_CA = $(CURDIR)/$(TOOLS)/step-ca/step-ca
 test: package backend step-ca images $(OCSF)/done $(SIEM)/done
-	cargo test --locked --workspace $(patsubst --package,--exclude,$(HOST_TESTS))
-	cargo test --locked $(HOST_TESTS) -- --test-threads=4
+	$(call tested,--workspace $(patsubst --package,--exclude,$(HOST_TESTS)))
+	$(call tested,$(HOST_TESTS) -- --test-threads=4)
 
 # Wants a machine that does nothing else. The backend is an optimised one, or it would be what is measured.
 bench: export HOSTWARD_MOCK_BACKEND = $(CURDIR)/target/release/hostward-mock-backend
