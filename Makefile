@@ -131,6 +131,7 @@ images: apt
 check: setup programs
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo check --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz-check
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	shellcheck --external-sources --shell=sh --severity=warning $(SCRIPTS) $(MAINTAINER_SCRIPTS)
 	PATH="$$PWD/$(DENY)/bin:$$PATH" cargo deny --locked --workspace check bans licenses sources
@@ -190,6 +191,8 @@ FUZZ_TARGETS := account_database account_records account_answers policy entitlem
 # Small inputs reach everything in a database that is damaged by instructions; documents want room.
 FUZZ_LEN_account_answers := 64
 FUZZ_LEN_account_records := 1024
+# Whole files to begin with are those of each version, which nobody changes.
+FUZZ_ALSO_account_database := agent/accounts/tests/golden
 
 # Each target for FUZZ_SECONDS, each in one process. What it finds is kept in target/fuzz. The sanitizers are not stable yet,
 # hence the bootstrap. What is told to them is what makes them fast: no traces of allocations that are never shown.
@@ -199,7 +202,7 @@ fuzz: export ASAN_OPTIONS = malloc_context_size=2:quarantine_size_mb=4:detect_st
 fuzz: apt $(FUZZ)/bin/cargo-fuzz
 	$(foreach target,$(FUZZ_TARGETS),mkdir -p target/fuzz/corpus/$(target) tests/fuzz/corpus/$(target) && \
 	    PATH="$$PWD/$(FUZZ)/bin:$$PATH" cargo fuzz run --fuzz-dir tests/fuzz $(target) \
-	        target/fuzz/corpus/$(target) tests/fuzz/corpus/$(target) -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 \
+	        target/fuzz/corpus/$(target) tests/fuzz/corpus/$(target) $(FUZZ_ALSO_$(target)) -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 \
 	        -max_len=$(or $(FUZZ_LEN_$(target)),4096) -entropic=0 -print_final_stats=1 &&) true
 
 # What reads the account database, with every access to memory watched.

@@ -209,9 +209,8 @@ unsafe fn fill_group(record: &GroupRecord<'_>, result: *mut group, buffer: Buffe
     let Some(text_at) =
         text_at.filter(|at| at.checked_add(strings.len()).is_some_and(|end| end <= buffer.len))
     else {
-        // A damaged record might ask for more and more.
-        let sound = record.members().all(|member| member.is_some());
-        return if sound { Outcome::TOO_SMALL } else { Outcome::CORRUPT };
+        // Of a large group each name is looked at only when there is room for all: callers come back with twice as much.
+        return if record.has_room_for_names() { Outcome::TOO_SMALL } else { Outcome::CORRUPT };
     };
     let Some(starts) = record.starts() else {
         return Outcome::CORRUPT;
@@ -264,6 +263,9 @@ impl GidList {
     /// # Safety
     /// `start`, `size` and `gids` are readable and writable, `gids` came from malloc and holds `size` gids.
     unsafe fn append(&self, user: &UserRecord<'_>, primary: gid_t) -> Outcome {
+        if !user.gids_are_sound() {
+            return Outcome::CORRUPT;
+        }
         // SAFETY: the caller's promise.
         let (before, size) = unsafe { (*self.start, *self.size) };
         let (Ok(before), Ok(mut size)) = (usize::try_from(before), usize::try_from(size)) else {

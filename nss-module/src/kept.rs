@@ -278,10 +278,19 @@ fn refresh() -> Result<Access, Outcome> {
     if let Some(reader) = Reader::enter_unless_superseded() {
         return Ok(Access::Kept(reader));
     }
-    match Mapped::open() {
+    let mut fresh = Mapped::open();
+    if let Err(outcome) = fresh {
+        let answer = nothing_to_map(outcome);
+        if answer.is_ok() || outcome.errno != libc::ENOMEM {
+            return answer;
+        }
+        // The mapping that was superseded may have taken the room.
+        fresh = Mapped::open();
+    }
+    match fresh {
         Ok(fresh) if may_keep(fresh.mapping.len()) => keep(fresh),
         Ok(fresh) => Ok(Access::Private(fresh)),
-        Err(outcome) => nothing_to_map(outcome),
+        Err(outcome) => Err(outcome),
     }
 }
 

@@ -80,6 +80,7 @@ const SCENARIOS: &[Scenario] = &[
     ("a_lookup_at_exit", process::a_lookup_at_exit),
     ("a_lookup_after_everything_at_exit", process::a_lookup_after_everything_at_exit),
     ("little_address_space", process::little_address_space),
+    ("a_replacement_in_little_address_space", process::a_replacement_in_little_address_space),
     ("errno_is_left_alone", process::errno_is_left_alone),
     (
         "a_caller_that_gives_every_descriptor_to_something_else",

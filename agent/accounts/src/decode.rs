@@ -69,6 +69,7 @@ fn decode_users(database: &Database<'_>) -> Result<Vec<User>, DecodeError> {
 
 fn decode_user(record: &UserRecord<'_>) -> Option<User> {
     let principals: Option<Vec<String>> = record.principals()?.map(text).collect();
+    record.gids_are_sound().then_some(())?;
     Some(User {
         name: text(record.name())?,
         uid: record.uid(),

@@ -171,6 +171,12 @@ pub(crate) fn home(tag: u32, homes: u32) -> u32 {
     ((u64::from(tag) * u64::from(homes)) >> 32) as u32
 }
 
+/// Whether nobody may have this uid or gid: root's, and the one that means "none" or "leave as it is".
+#[inline(always)]
+pub(crate) fn is_reserved(id: u32) -> bool {
+    id.wrapping_add(1) <= 1
+}
+
 /// The checksum of a body whose own checksum field counts as zero. Finds damage, not intent.
 #[cfg(feature = "std")]
 pub(crate) fn checksum(body: &[u8]) -> u64 {

@@ -1,7 +1,7 @@
 //! One group's record: fixed head, where its members' names start, its name and their names.
 
 use crate::ahead;
-use crate::format::{GROUP_HEAD, MAX_NAME, Name, PASSWORD, UNIT};
+use crate::format::{GROUP_HEAD, MAX_NAME, Name, PASSWORD, UNIT, is_reserved};
 use crate::lookup::Section;
 use crate::read::{part, u32_at};
 
@@ -38,7 +38,8 @@ impl<'a> GroupRecord<'a> {
         let sound = (strings.get(head.name_len) == Some(&0))
             & (strings.get(after_name) == Some(&PASSWORD))
             & (strings.get(after_name.wrapping_add(1)) == Some(&0))
-            & (strings.last() == Some(&0));
+            & (strings.last() == Some(&0))
+            & !is_reserved(head.gid);
         if !sound || head.name_len == 0 || head.name_len > MAX_NAME {
             return None;
         }
@@ -98,6 +99,16 @@ impl<'a> GroupRecord<'a> {
     #[must_use]
     pub fn member_count(&self) -> usize {
         self.starts.len()
+    }
+
+    /// Whether so many members can have names that take as much as theirs do.
+    ///
+    /// Enough to say how much room an answer takes: what a damaged record asks for is no more than a sound one of its size.
+    #[must_use]
+    pub fn has_room_for_names(&self) -> bool {
+        let names = self.strings.len().saturating_sub(self.members_at());
+        let least = self.starts.len().saturating_mul(2);
+        (least..=least.saturating_add(self.starts.len().saturating_mul(MAX_NAME - 1))).contains(&names)
     }
 
     /// Its members.

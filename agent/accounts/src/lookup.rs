@@ -130,10 +130,14 @@ impl<'a> Database<'a> {
         let Some(name) = Name::new(name) else {
             return Lookup::NotFound;
         };
-        let users = self.users;
-        self.user_names.find(name.tag(self.seed), |record| {
+        let (users, seed) = (self.users, self.seed);
+        let tag = name.tag(seed);
+        self.user_names.find(tag, |record| {
             let user = UserRecord::at(users, record)?;
-            Some(user.is_called(&name).then_some(user))
+            if user.is_called(&name) {
+                return Some(Some(user));
+            }
+            has_tag(user.name(), seed, tag).then_some(None)
         })
     }
 
@@ -154,10 +158,14 @@ impl<'a> Database<'a> {
         let Some(name) = Name::new(name) else {
             return Lookup::NotFound;
         };
-        let groups = self.groups;
-        self.group_names.find(name.tag(self.seed), |record| {
+        let (groups, seed) = (self.groups, self.seed);
+        let tag = name.tag(seed);
+        self.group_names.find(tag, |record| {
             let group = GroupRecord::at(groups, record)?;
-            Some(group.is_called(&name).then_some(group))
+            if group.is_called(&name) {
+                return Some(Some(group));
+            }
+            has_tag(group.name(), seed, tag).then_some(None)
         })
     }
 
@@ -280,6 +288,13 @@ pub(crate) struct Section<'a> {
     end: usize,
 }
 
+/// Whether it is where it is because of its own name. Another one there is damage, which says nothing about who was there.
+#[cold]
+#[inline(never)]
+fn has_tag(name: &[u8], seed: u64, tag: u32) -> bool {
+    Name::new(name).is_some_and(|name| name.tag(seed) == tag)
+}
+
 impl<'a> Section<'a> {
     fn new(header: &[u8], body: &'a [u8], descriptor: usize) -> Option<Self> {
         let start = usize::try_from(u64_at(header, descriptor)?).ok()?;
@@ -315,30 +330,98 @@ impl<'a> Table<'a> {
     /// Shows `check` each record of this tag: `None` is damage, `Some(None)` another key.
     #[inline(always)]
     fn find<T>(&self, tag: u32, mut check: impl FnMut(u32) -> Option<Option<T>>) -> Lookup<T> {
-        let first = (home(tag, self.homes) as usize).saturating_mul(SLOT);
-        let slots = self.slots.get(first..).and_then(<[u8]>::first_chunk::<{ PROBE_LIMIT as usize * SLOT }>);
+        let at = home(tag, self.homes);
+        let slots = self.slots.get((at as usize).saturating_mul(SLOT)..);
+        let slots = slots.and_then(<[u8]>::first_chunk::<{ PROBE_LIMIT as usize * SLOT }>);
         let Some(slots) = slots else {
             return Lookup::Corrupt;
         };
-        for slot in slots.as_chunks::<SLOT>().0 {
+        for (slot, at) in slots.as_chunks::<SLOT>().0.iter().zip(at..) {
             let slot = u64::from_le_bytes(*slot);
             let (found, record) = (slot as u32, (slot >> 32) as u32);
             if record == 0 {
                 return Lookup::Corrupt;
             }
-            // An empty slot has the highest of all tags, and a record number that no record can have.
-            if found > tag || slot == EMPTY {
+            // Its tag would be the highest of all, and its record number is none that a record can have.
+            if slot == EMPTY {
                 return Lookup::NotFound;
             }
             if found == tag {
                 match check(record) {
                     Some(Some(value)) => return Lookup::Found(value),
-                    Some(None) => {}
+                    Some(None) => continue,
                     None => return Lookup::Corrupt,
                 }
+            }
+            // A tag that cannot be here says nothing about others.
+            if at.wrapping_sub(home(found, self.homes)) >= PROBE_LIMIT {
+                return Lookup::Corrupt;
+            }
+            if found > tag {
+                return Lookup::NotFound;
             }
         }
         // A key lies less than PROBE_LIMIT slots behind its home.
         Lookup::NotFound
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::format;
+    use std::string::String;
+
+    use super::*;
+    use crate::{PROLOGUE, User, body, build};
+
+    /// Two names with the same tag under the seed that the builder tries first.
+    fn alike() -> [String; 2] {
+        let mut names: HashMap<u32, String> = HashMap::new();
+        for n in 0.. {
+            let name = format!("user{n}");
+            let tag = Name::new(name.as_bytes()).expect("a name").tag(1);
+            if let Some(other) = names.insert(tag, name.clone()) {
+                return [other, name];
+            }
+        }
+        unreachable!("there are more names than tags")
+    }
+
+    fn user(name: &str, uid: u32) -> User {
+        User { name: name.into(), uid, gid: uid, ..User::default() }
+    }
+
+    fn uid(lookup: Lookup<UserRecord<'_>>) -> Lookup<u32> {
+        match lookup {
+            Lookup::Found(user) => Lookup::Found(user.uid()),
+            Lookup::NotFound => Lookup::NotFound,
+            Lookup::Corrupt => Lookup::Corrupt,
+        }
+    }
+
+    #[test]
+    fn names_of_one_tag_are_told_apart() {
+        let [one, other] = alike();
+        let both = build(&[user(&one, 7), user(&other, 8)], &[], 1).expect("builds");
+        let database = Database::new(body(&both).expect("a body")).expect("a database");
+        assert_eq!(database.seed, 1);
+        assert_eq!(uid(database.user_by_name(one.as_bytes())), Lookup::Found(7));
+        assert_eq!(uid(database.user_by_name(other.as_bytes())), Lookup::Found(8));
+        let mut alone = build(&[user(&one, 7)], &[], 1).expect("builds");
+        let ask = |file: &[u8], name: &str| {
+            let database = Database::new(body(file).expect("a body")).expect("a database");
+            uid(database.user_by_name(name.as_bytes()))
+        };
+        assert_eq!(ask(&alone, &other), Lookup::NotFound);
+        // Somebody of a third name has no business there: who knows whose record that was.
+        let at = PROLOGUE + number(&alone, at::USERS) + crate::format::USER_HEAD;
+        alone[at] ^= 1;
+        assert_eq!(ask(&alone, &one), Lookup::Corrupt);
+        assert_eq!(ask(&alone, &other), Lookup::Corrupt);
+    }
+
+    fn number(file: &[u8], at: usize) -> usize {
+        u64_at(&file[PROLOGUE..], at).expect("a header") as usize
     }
 }

@@ -29,7 +29,7 @@ pub enum ReplaceError {
         #[source]
         source: HeaderError,
     },
-    /// A step on a file failed.
+    /// A step on a file failed. If that was to sync the directory, the new state is in force, and a power cut might undo it.
     #[error("cannot {step} `{path}`")]
     Io {
         /// What was tried.
@@ -71,8 +71,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), ReplaceError> {
     }
     names.link_old()?;
     fs::rename(&names.new, path).map_err(failed("rename to its place", &names.new))?;
-    names.sync_directory()?;
-    names.supersede_old()
+    names.conclude()
 }
 
 /// Removes the database: programs that map it stop serving from it.
@@ -91,8 +90,7 @@ pub fn remove(path: &Path) -> Result<(), ReplaceError> {
         }
         _ => {}
     }
-    names.sync_directory()?;
-    names.supersede_old()
+    names.conclude()
 }
 
 /// Mends what a kill during [`replace()`] or [`remove`] left: sets the superseded flag of an old file that is still
@@ -160,6 +158,13 @@ impl<'a> Names<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(failed("look at", self.path)(error)),
         }
+    }
+
+    /// What is on disk by now is in force: programs that run are told, whether or not it would outlast a power cut already.
+    fn conclude(&self) -> Result<(), ReplaceError> {
+        let synced = self.sync_directory();
+        self.supersede_old()?;
+        synced
     }
 
     fn supersede_old(&self) -> Result<(), ReplaceError> {

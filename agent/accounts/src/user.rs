@@ -1,7 +1,7 @@
 //! One user's record: fixed head, strings, gids, tail.
 
 use crate::ahead;
-use crate::format::{HAS_VALID_UNTIL, MAX_NAME, Name, PASSWORD, UNIT, USER_HEAD};
+use crate::format::{HAS_VALID_UNTIL, MAX_NAME, Name, PASSWORD, UNIT, USER_HEAD, is_reserved};
 use crate::lookup::Section;
 use crate::read::{part, u16_at, u32_at, u64_at};
 
@@ -45,7 +45,10 @@ impl<'a> UserRecord<'a> {
             & nul(home.wrapping_sub(1))
             & nul(shell.wrapping_sub(1))
             & (strings.last() == Some(&0))
-            & (strings.get(head.name_len.wrapping_add(1)) == Some(&PASSWORD));
+            & (strings.get(head.name_len.wrapping_add(1)) == Some(&PASSWORD))
+            // What zeros in the place of the head's start would make of somebody.
+            & !is_reserved(head.uid)
+            & !is_reserved(head.gid);
         let (gids_at, tail_at) = (head.gids_at(), head.tail_at()?);
         let end = head.end()?;
         let (gids, tail) = (record.get(gids_at..tail_at)?, record.get(tail_at..end)?);
@@ -161,6 +164,14 @@ impl<'a> UserRecord<'a> {
     pub fn gids(&self) -> impl ExactSizeIterator<Item = u32> + use<'a> {
         let (gids, _) = self.gids.as_chunks::<4>();
         gids.iter().map(|gid| u32::from_le_bytes(*gid))
+    }
+
+    /// Whether each of [`Self::gids`] is one that somebody may have. Otherwise the record is damaged.
+    #[must_use]
+    #[inline(always)]
+    pub fn gids_are_sound(&self) -> bool {
+        // Without stopping at the first: nearly always there is none, and so many are looked at at once.
+        !self.gids().fold(false, |found, gid| found | is_reserved(gid))
     }
 
     /// Unix seconds from which the user has no principals any more, if there is such a time.

@@ -24,6 +24,10 @@ def need(condition):
         raise Damaged
 
 
+def is_id(number):
+    return number not in (0, 0xFFFFFFFF)
+
+
 def fold(a, b):
     product = a * b
     return (product & MASK) ^ (product >> 64)
@@ -85,7 +89,7 @@ class Reader:
         record = self.record(0, offset)
         need(len(record) >= 24)
         uid, gid, gid_count, tail_len, gecos, home, shell, name, flags = struct.unpack_from("<IIIIHHHBB", record)
-        need(1 <= name <= 32)
+        need(1 <= name <= 32 and is_id(uid) and is_id(gid))
         at, strings = 24, []
         for length in (name, 1, gecos, home, shell):
             need(record[at + length:at + length + 1] == b"\0")
@@ -120,7 +124,7 @@ class Reader:
         record = self.record(1, offset)
         need(len(record) >= 16)
         gid, members, names_len, name = struct.unpack_from("<IIIB", record)
-        need(1 <= name <= 32)
+        need(1 <= name <= 32 and is_id(gid))
         at = 16 + 2 * members
         at += -at % 8
         end = at + name + 3 + names_len
@@ -143,7 +147,7 @@ class Reader:
         need(at == len(names))
         return members
 
-    def find(self, index, tag, read, has_key):
+    def find(self, index, tag, read, has_key, name_of=None):
         """The entry, or None: there is none."""
         offset, homes = self.indexes[index]
         home = tag * homes >> 32
@@ -153,19 +157,21 @@ class Reader:
             if raw == EMPTY:
                 return None
             need(number != 0)
-            if slot_tag > tag:
-                return None
             if slot_tag == tag:
                 _, entry = read(number * 8)
                 if has_key(entry):
                     return entry
-                need(index in (0, 2))
+                need(index in (0, 2) and name_tag(self.seed, name_of(entry)) == tag)
+                continue
+            need(0 <= slot - (slot_tag * homes >> 32) < SPARE)
+            if slot_tag > tag:
+                return None
         return None
 
     def user_by_name(self, name):
         if not 1 <= len(name) <= 32:
             return None
-        return self.find(0, name_tag(self.seed, name), self.user, lambda user: user[2] == name)
+        return self.find(0, name_tag(self.seed, name), self.user, lambda user: user[2] == name, lambda user: user[2])
 
     def user_by_id(self, number):
         return self.find(1, id_tag(self.seed, number), self.user, lambda user: user[0] == number)
@@ -173,7 +179,8 @@ class Reader:
     def group_by_name(self, name):
         if not 1 <= len(name) <= 32:
             return None
-        return self.find(2, name_tag(self.seed, name), self.group, lambda group: group[1] == name)
+        return self.find(2, name_tag(self.seed, name), self.group, lambda group: group[1] == name,
+                         lambda group: group[1])
 
     def group_by_id(self, number):
         return self.find(3, id_tag(self.seed, number), self.group, lambda group: group[0] == number)
@@ -286,6 +293,7 @@ def place(seed, keys, homes, numbers):
 def user_line(user):
     uid, gid, name, gecos, home, shell, gids = user[:7]
     until, principals = Reader.certificates(user)
+    need(all(is_id(gid) for gid in gids))
     texts = " ".join(text.hex() or "-" for text in (name, gecos, home, shell))
     return f"user {uid} {gid} {texts} {list(gids)} {until} {[p.hex() for p in principals]}"
 

@@ -36,6 +36,9 @@ fn user_line(user: &UserRecord<'_>) -> String {
     let Some((until, principals)) = user.valid_until().zip(user.principals()) else {
         return "damaged".into();
     };
+    if !user.gids_are_sound() {
+        return "damaged".into();
+    }
     let texts = [user.name(), user.gecos(), user.home(), user.shell()]
         .map(|text| if text.is_empty() { "-".to_owned() } else { hex(text) });
     let (gids, until) = (user.gids().collect::<Vec<_>>(), until.unwrap_or(0));

@@ -2,9 +2,9 @@
 
 use std::ffi::c_int;
 
-use crate::calls::{self, SUCCESS, UNAVAIL, getgrgid, getgrnam, getpwnam, getpwuid, getspnam};
+use crate::calls::{self, SUCCESS, TRYAGAIN, UNAVAIL, getgrgid, getgrnam, getpwnam, getpwuid, getspnam};
 use crate::host::{Host, mappings};
-use crate::kernel;
+use crate::kernel::{self, Outside};
 
 pub fn a_warm_lookup_makes_no_system_call(host: &Host) {
     host.serve(1000, 1);
@@ -19,7 +19,13 @@ pub fn a_warm_lookup_makes_no_system_call(host: &Host) {
                 && getgrnam(b"everyone", &mut buffer).0 == SUCCESS
                 && getgrgid(200_002, &mut buffer).0 == SUCCESS
                 && getspnam(b"user77", &mut buffer).0 == SUCCESS
+                && getgrnam(b"nobody", &mut buffer).0 == 0
+                && getgrgid(5, &mut buffer).0 == 0
+                && getgrnam(b"everyone", &mut buffer[..100]).0 == TRYAGAIN
+                && getpwnam(b"user77", &mut buffer[..10]).0 == TRYAGAIN
                 && calls::getpwent(&mut buffer).0 == SUCCESS
+                && calls::getgrent(&mut buffer).0 != UNAVAIL
+                && calls::getspent(&mut buffer).0 == SUCCESS
                 && calls::initgroups("user77", 1, &[], 100, 0).0 == SUCCESS
         };
         // Twice unsealed, so that what the test itself allocates is there.
@@ -120,6 +126,30 @@ pub fn little_address_space(host: &Host) {
         calls::limit(libc::RLIMIT_AS, libc::RLIM_INFINITY);
         let again = getpwuid(100_000, &mut buffer).0 == SUCCESS && mappings() == 1;
         found && not_kept && (status, errno) == (UNAVAIL, libc::ENOMEM) && again
+    });
+    assert_eq!(status, 0);
+}
+
+/// A file that is kept however little there is, replaced where both have no room: the old one makes way.
+pub fn a_replacement_in_little_address_space(host: &Host) {
+    let served = calls::fork(|| {
+        host.serve(4000, 1);
+        true
+    });
+    assert_eq!(served, 0);
+    let status = calls::fork(|| {
+        let mut buffer = [0; 1024];
+        let kept = getpwuid(100_000, &mut buffer).0 == SUCCESS && mappings() == 1;
+        let file = std::fs::metadata(&host.path).expect("metadata").len();
+        let outside = Outside::prepare(|| host.serve(4000, 2));
+        let used = std::fs::read_to_string("/proc/self/statm").expect("reads");
+        let pages: u64 = used.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number");
+        calls::limit(libc::RLIMIT_AS, pages * 4096 + file / 2);
+        outside.act();
+        let (status, _, user) = getpwuid(100_000, &mut buffer);
+        let is_new = user.is_some_and(|user| user.gecos == "generation 2");
+        calls::limit(libc::RLIMIT_AS, libc::RLIM_INFINITY);
+        (200 << 10..1 << 20).contains(&file) && kept && status == SUCCESS && is_new && mappings() == 1
     });
     assert_eq!(status, 0);
 }

@@ -7,7 +7,7 @@ use std::ptr;
 use crate::bases::Base;
 use crate::damage::Input;
 use crate::entry;
-use crate::page::{Answer, Group, Key, Page, User};
+use crate::page::{Answer, Group, Key, Page, User, is_reserved};
 
 const SUCCESS: c_int = 1;
 const NOTFOUND: c_int = 0;
@@ -112,9 +112,9 @@ impl Query {
                 Kind::Shadow => self
                     .shadow(user(&name), |r, b, l, e| entry::_nss_hostward_getspnam_r(by_name, r, b, l, e)),
                 Kind::GroupByName => self
-                    .group(group(&name), |r, b, l, e| entry::_nss_hostward_getgrnam_r(by_name, r, b, l, e)),
+                    .group(file.len(), group(&name), |r, b, l, e| entry::_nss_hostward_getgrnam_r(by_name, r, b, l, e)),
                 Kind::GroupById => {
-                    self.group(group(&id), |r, b, l, e| entry::_nss_hostward_getgrgid_r(of_id, r, b, l, e))
+                    self.group(file.len(), group(&id), |r, b, l, e| entry::_nss_hostward_getgrgid_r(of_id, r, b, l, e))
                 }
                 Kind::Initgroups => self.initgroups(user(&name)),
                 Kind::AllUsers => {
@@ -200,12 +200,21 @@ impl Query {
         assert_eq!(buffer.text(got.sp_pwdp), b"*");
     }
 
+    /// What room a damaged group would take may be said; that it is damaged shows once there is so much, which is little.
     fn group(
         &self,
+        file: usize,
         expected: Answer<Group>,
-        call: impl FnOnce(*mut libc::group, *mut c_char, usize, *mut c_int) -> c_int,
+        call: impl Fn(*mut libc::group, *mut c_char, usize, *mut c_int) -> c_int,
     ) {
         let mut buffer = self.buffer();
+        if expected == Answer::Damaged {
+            let (mut result, mut errno) = (MaybeUninit::uninit(), -1);
+            if call(result.as_mut_ptr(), buffer.start(), buffer.len(), &raw mut errno) == TRYAGAIN {
+                assert_eq!(errno, libc::ERANGE);
+                buffer = Buffer { bytes: vec![0xaa; 16 + 5 * file], offset: 0 };
+            }
+        }
         let needs = |group: &Group, start: usize| {
             let text = group.members.iter().map(|name| name.len() + 1).sum::<usize>() + group.name.len() + 3;
             start.next_multiple_of(8) - start + (group.members.len() + 1) * 8 + text
@@ -271,6 +280,7 @@ impl Query {
         let mut wanted = before.clone();
         let limit = usize::try_from(self.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let status_wanted = match expected {
+            Answer::Found(user) if user.gids.iter().copied().any(is_reserved) => (UNAVAIL, libc::EIO),
             Answer::Found(user) => {
                 let fresh = user.gids.into_iter().filter(|gid| *gid != primary && !before.contains(gid));
                 wanted.extend(fresh.take(limit.saturating_sub(before.len())));

@@ -67,7 +67,7 @@ impl<'a> Page<'a> {
         self.find(0, key, |at| {
             let user = self.user_at(at)?;
             let same = match key {
-                Key::Name(name) => user.strings[0] == *name,
+                Key::Name(name) => self.is_or_belongs(&user.strings[0], name)?,
                 Key::Id(id) => user.uid == *id,
             };
             Some((same, user))
@@ -78,7 +78,7 @@ impl<'a> Page<'a> {
         let found = self.find(2, key, |at| {
             let (gid, name) = self.group_head(at)?;
             let same = match key {
-                Key::Name(wanted) => name == *wanted,
+                Key::Name(wanted) => self.is_or_belongs(&name, wanted)?,
                 Key::Id(id) => gid == *id,
             };
             Some((same, at))
@@ -88,6 +88,13 @@ impl<'a> Page<'a> {
             Answer::Absent => Answer::Absent,
             Answer::Damaged => Answer::Damaged,
         }
+    }
+
+    /// Whether a name found is the one wanted; nothing if it should not be where it is.
+    fn is_or_belongs(&self, found: &[u8], wanted: &[u8]) -> Option<bool> {
+        let seed = self.number(32, 8)?;
+        let belongs = name_tag(seed, found) == name_tag(seed, wanted);
+        if found == wanted { Some(true) } else { belongs.then_some(false) }
     }
 
     fn find<T>(&self, first: usize, key: &Key<'_>, read: impl Fn(usize) -> Option<(bool, T)>) -> Answer<T> {
@@ -118,15 +125,19 @@ impl<'a> Page<'a> {
             if record == 0 {
                 return None;
             }
-            if tag > wanted {
-                return Some(Answer::Absent);
-            }
             if tag == wanted {
                 match (read(record as usize * 8)?, key) {
                     ((true, entry), _) => return Some(Answer::Found(entry)),
-                    ((false, _), Key::Name(_)) => {}
+                    ((false, _), Key::Name(_)) => continue,
                     ((false, _), Key::Id(_)) => return None,
                 }
+            }
+            let its_home = (tag * homes) >> 32;
+            if its_home > slot || slot - its_home >= 64 {
+                return None;
+            }
+            if tag > wanted {
+                return Some(Answer::Absent);
             }
         }
         Some(Answer::Absent)
@@ -156,7 +167,8 @@ impl<'a> Page<'a> {
         let gids = record.get(at..at + count * 4)?;
         record.get(at + count * 4..at + count * 4 + tail)?;
         let gids = gids.chunks(4).map(|gid| u32::from_le_bytes(gid.try_into().expect("four"))).collect();
-        Some(User { uid: head(0, 4)? as u32, gid: head(4, 4)? as u32, gids, strings })
+        let (uid, gid) = (head(0, 4)? as u32, head(4, 4)? as u32);
+        (!is_reserved(uid) && !is_reserved(gid)).then_some(User { uid, gid, gids, strings })
     }
 
     fn group_head(&self, at: usize) -> Option<(u32, Vec<u8>)> {
@@ -173,7 +185,8 @@ impl<'a> Page<'a> {
         let strings = record.get(16 + (members * 2).next_multiple_of(8)..)?.get(..name + 3 + names)?;
         let sound = (1..=32).contains(&name)
             && strings.get(name..name + 3)? == b"\0*\0"
-            && strings.last() == Some(&0);
+            && strings.last() == Some(&0)
+            && !is_reserved(head(0, 4)? as u32);
         let starts = starts.chunks(2).map(|start| u16::from_le_bytes(start.try_into().expect("two"))).collect();
         sound.then(|| (head(0, 4).unwrap_or_default() as u32, &strings[..name], &strings[name + 3..], starts))
     }
@@ -209,6 +222,10 @@ impl<'a> Page<'a> {
         let bytes = self.body.get(at..at.checked_add(size)?)?;
         Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
+}
+
+pub(crate) fn is_reserved(id: u32) -> bool {
+    id == 0 || id == u32::MAX
 }
 
 fn fold(a: u64, b: u64) -> u64 {
