@@ -84,7 +84,10 @@ impl Engine {
             report.admission = before.filter(is_about_the_offer);
         }
         if let Some(in_force) = in_force {
-            self.take_effect(cause, &config, &in_force, now, &mut report);
+            // What was wrong is wrong until somebody has looked: nothing comes in between that forgets it.
+            let looks =
+                cause != Cause::Admission || last.as_ref().is_some_and(|last| !last.warnings.is_empty());
+            self.take_effect(looks, &config, &in_force, now, &mut report);
         }
         if report.policy.is_none() && !report.is_whole() {
             self.is_as_it_was(&mut report, last.as_ref());
@@ -212,10 +215,11 @@ impl Engine {
         read(&committed, &documents).map_err(Refusal::Policy).map_err(refused).map(Some)
     }
 
-    /// Makes the host what the policy and the configuration say.
+    /// Makes the host what the policy and the configuration say. `looks`: looks after what others may have broken as well,
+    /// which nobody who loses access should have to wait for.
     fn take_effect(
         self: &Arc<Self>,
-        cause: Cause,
+        looks: bool,
         config: &Config,
         in_force: &InForce,
         now: DateTime<Utc>,
@@ -268,7 +272,7 @@ impl Engine {
         report.steps.extend(executed.steps);
         report.users = report::users(&desired, executed.served, &facts.database);
         report.warnings.extend(executed.warnings);
-        if cause != Cause::Admission {
+        if looks {
             let served = plan.probe.as_deref();
             report.warnings.extend(effect::look_after(&setting, served));
         }

@@ -93,6 +93,9 @@ on_each_release! {
         fixture.enroll();
         assert_eq!(carol(&fixture), before, "{}", fixture.host.run("visudo -c"));
         blames_operator(&fixture.report(), "55-broken");
+        // A change that has nothing to do with sudo does not make it forgotten.
+        fixture.change_team(|team| format!("{team}\n[users.erin]\nuid = 70055\n"));
+        blames_operator(&fixture.report(), "55-broken");
         if before {
             // Where sudo passes over what it cannot read, ours is in force beside it.
             assert!(alice(&fixture), "{:#?}", fixture.report());
