@@ -9,24 +9,16 @@ use core::ffi::{c_char, c_int, c_long};
 use core::mem::size_of;
 use core::{ptr, slice};
 
-use hostward_accounts::{GroupRecord, Lookup, MAX_NAME, UserRecord};
+use hostward_accounts::{GroupRecord, Lookup, MAX_NAME, UserRecord, is_reserved};
 use libc::{gid_t, group, passwd, spwd, uid_t};
 
-use crate::cursor::{Cursor, Entries};
-use crate::kept::{Mapped, One, by_the_long_way};
+use crate::cursor::Entries;
+use crate::kept::{HELD, Mapped, One, by_the_long_way};
 use crate::status::Outcome;
-
-// Where: see `kept::PLACE`.
-#[unsafe(link_section = ".data")]
-static PASSWD: Cursor = Cursor::new();
-#[unsafe(link_section = ".data")]
-static GROUP: Cursor = Cursor::new();
-#[unsafe(link_section = ".data")]
-static SHADOW: Cursor = Cursor::new();
 
 /// Nobody reads the mapping of this place any more, and there will be another.
 pub(crate) fn forget(place: u32) {
-    [&PASSWD, &GROUP, &SHADOW].iter().for_each(|cursor| cursor.forget(place));
+    [&HELD.passwd, &HELD.group, &HELD.shadow].iter().for_each(|cursor| cursor.forget(place));
 }
 
 /// Asks the database in force, tells `errnop` what there is to tell, and gives the status.
@@ -263,9 +255,6 @@ impl GidList {
     /// # Safety
     /// `start`, `size` and `gids` are readable and writable, `gids` came from malloc and holds `size` gids.
     unsafe fn append(&self, user: &UserRecord<'_>, primary: gid_t) -> Outcome {
-        if !user.gids_are_sound() {
-            return Outcome::CORRUPT;
-        }
         // SAFETY: the caller's promise.
         let (before, size) = unsafe { (*self.start, *self.size) };
         let (Ok(before), Ok(mut size)) = (usize::try_from(before), usize::try_from(size)) else {
@@ -291,11 +280,18 @@ impl GidList {
             // As glibc nearly always asks. No decision at each: one that is left out is overwritten.
             // SAFETY: the first is filled.
             let first = unsafe { *gids };
+            let mut sound = true;
             for gid in user.gids() {
+                sound &= !is_reserved(gid);
                 // SAFETY: `filled` is at most what was there and the gids before this one, so below `all`.
                 unsafe { gids.add(filled).write(gid) };
                 filled = filled.wrapping_add(usize::from((gid != primary) & (gid != first)));
             }
+            if !sound {
+                return Outcome::CORRUPT;
+            }
+        } else if !user.gids_are_sound() {
+            return Outcome::CORRUPT;
         } else {
             for gid in user.gids() {
                 // SAFETY: the first `before` are filled, and at most `size` of them.
@@ -379,7 +375,7 @@ pub unsafe extern "C" fn _nss_hostward_getpwuid_r(
 /// Starts the enumeration of passwd.
 #[unsafe(no_mangle)]
 pub extern "C" fn _nss_hostward_setpwent(_stay_open: c_int) -> c_int {
-    PASSWD.rewind();
+    HELD.passwd.rewind();
     Outcome::SUCCESS.status
 }
 
@@ -398,7 +394,7 @@ pub unsafe extern "C" fn _nss_hostward_getpwent_r(
     // SAFETY: glibc passes a result, a buffer of that length and errno.
     unsafe {
         ask!(errnop, |mapped| {
-            PASSWD.next(
+            HELD.passwd.next(
                 &Users(mapped),
                 |user| buffer.holds(user.strings()),
                 |user| fill_passwd(user, result, buffer),
@@ -410,7 +406,7 @@ pub unsafe extern "C" fn _nss_hostward_getpwent_r(
 /// Ends the enumeration of passwd.
 #[unsafe(no_mangle)]
 pub extern "C" fn _nss_hostward_endpwent() -> c_int {
-    PASSWD.rewind();
+    HELD.passwd.rewind();
     Outcome::SUCCESS.status
 }
 
@@ -438,7 +434,7 @@ pub unsafe extern "C" fn _nss_hostward_getspnam_r(
 /// Starts the enumeration of shadow.
 #[unsafe(no_mangle)]
 pub extern "C" fn _nss_hostward_setspent(_stay_open: c_int) -> c_int {
-    SHADOW.rewind();
+    HELD.shadow.rewind();
     Outcome::SUCCESS.status
 }
 
@@ -457,7 +453,7 @@ pub unsafe extern "C" fn _nss_hostward_getspent_r(
     // SAFETY: glibc passes a result, a buffer of that length and errno.
     unsafe {
         ask!(errnop, |mapped| {
-            SHADOW.next(
+            HELD.shadow.next(
                 &Users(mapped),
                 |user| buffer.holds(user.name_and_password()),
                 |user| fill_shadow(user, result, buffer),
@@ -469,7 +465,7 @@ pub unsafe extern "C" fn _nss_hostward_getspent_r(
 /// Ends the enumeration of shadow.
 #[unsafe(no_mangle)]
 pub extern "C" fn _nss_hostward_endspent() -> c_int {
-    SHADOW.rewind();
+    HELD.shadow.rewind();
     Outcome::SUCCESS.status
 }
 
@@ -518,7 +514,7 @@ pub unsafe extern "C" fn _nss_hostward_getgrgid_r(
 /// Starts the enumeration of group.
 #[unsafe(no_mangle)]
 pub extern "C" fn _nss_hostward_setgrent(_stay_open: c_int) -> c_int {
-    GROUP.rewind();
+    HELD.group.rewind();
     Outcome::SUCCESS.status
 }
 
@@ -538,7 +534,7 @@ pub unsafe extern "C" fn _nss_hostward_getgrent_r(
     unsafe {
         ask!(errnop, |mapped| {
             // Whether its members are sound shows only while they are written.
-            GROUP.next(&Groups(mapped), |_| false, |group| fill_group(group, result, buffer))
+            HELD.group.next(&Groups(mapped), |_| false, |group| fill_group(group, result, buffer))
         })
     }
 }
@@ -546,7 +542,7 @@ pub unsafe extern "C" fn _nss_hostward_getgrent_r(
 /// Ends the enumeration of group.
 #[unsafe(no_mangle)]
 pub extern "C" fn _nss_hostward_endgrent() -> c_int {
-    GROUP.rewind();
+    HELD.group.rewind();
     Outcome::SUCCESS.status
 }
 

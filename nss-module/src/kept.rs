@@ -16,6 +16,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use hostward_accounts::map::{Head, Mapping};
 use hostward_accounts::{Database, PATH, system};
 
+use crate::cursor::Cursor;
 use crate::entry::forget;
 use crate::status::Outcome;
 
@@ -80,19 +81,35 @@ struct Place {
 }
 
 // SAFETY: `content` is written only by the holder of `Counters::changing`, and only while no reader can reach it:
-// it is not `CURRENT` then, and none of its counters is above zero.
+// it is not `Held::current` then, and none of its counters is above zero.
 unsafe impl Sync for Place {}
 
-// In `.data` though it is zeros, as all that is written to but the counters: these have the pages of `.bss` to themselves then,
-// which the advice about forks need not cut in pieces, and the page of the others is this process's own once it is loaded.
-#[unsafe(link_section = ".data")]
-static PLACE: [Place; PLACES] =
-    [const { Place { content: UnsafeCell::new(MaybeUninit::uninit()), full: AtomicBool::new(false) } };
-        PLACES];
+/// All that is written to but the counters.
+///
+/// In `.data` though it is zeros: the counters have the pages of `.bss` to themselves then, which the advice about forks need
+/// not cut in pieces, and the page of `.data` is this process's own once the library is loaded. Aligned so that it is one page.
+#[repr(C, align(1024))]
+pub(crate) struct Held {
+    place: [Place; PLACES],
+    /// The number of the place in force plus one, or 0 for none; and `LINGERING`.
+    current: AtomicUsize,
+    pub(crate) passwd: Cursor,
+    pub(crate) group: Cursor,
+    pub(crate) shadow: Cursor,
+}
 
-/// The number of the place in force plus one, or 0 for none; and `LINGERING`.
+const _: () = assert!(size_of::<Held>() == 1024);
+
 #[unsafe(link_section = ".data")]
-static CURRENT: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static HELD: Held = Held {
+    place: [const { Place { content: UnsafeCell::new(MaybeUninit::uninit()), full: AtomicBool::new(false) } };
+        PLACES],
+    current: AtomicUsize::new(0),
+    passwd: Cursor::new(),
+    group: Cursor::new(),
+    shadow: Cursor::new(),
+};
+
 const NUMBER: usize = 3;
 /// Some mapping that is out of force was not left yet when somebody looked. Who leaves looks again.
 const LINGERING: usize = 4;
@@ -110,7 +127,7 @@ struct Counters {
     readers: [[Shard; SHARDS]; PLACES],
 }
 
-/// 1 while somebody changes `CURRENT` and the places. Only ever tried, never waited for.
+/// 1 while somebody changes `Held::current` and the places. Only ever tried, never waited for.
 #[repr(C, align(128))]
 struct Changing(AtomicU32);
 
@@ -178,8 +195,8 @@ impl One {
         let (place, content, shard) = in_force()?;
         shard.one.compare_exchange(0, 1, Ordering::SeqCst, Ordering::Relaxed).ok()?;
         // In force still, with us counted: it cannot be unmapped before we leave.
-        if CURRENT.load(Ordering::SeqCst) & NUMBER == place {
-            // SAFETY: the place is in force, so its content was written before (`CURRENT` is stored last), and being
+        if HELD.current.load(Ordering::SeqCst) & NUMBER == place {
+            // SAFETY: the place is in force, so its content was written before (`Held::current` is stored last), and being
             // counted keeps it from being taken away.
             let mapped = unsafe { (*content.get()).assume_init_ref() };
             if !mapped.mapping.superseded() {
@@ -203,7 +220,7 @@ impl One {
 
 #[inline(always)]
 fn leave_one(shard: &Shard, place: usize) {
-    // Release: what was read was read before. The look at `CURRENT` may come before others see this; who changes it then
+    // Release: what was read was read before. The look at `Held::current` may come before others see this; who changes it then
     // finds us here still, and leaves `LINGERING` for whoever comes next.
     shard.one.store(0, Ordering::Release);
     look_again_if_not(place);
@@ -220,7 +237,7 @@ impl Reader {
     fn enter() -> Option<Self> {
         let (place, content, shard) = in_force()?;
         shard.others.fetch_add(1, Ordering::SeqCst);
-        if CURRENT.load(Ordering::SeqCst) & NUMBER != place {
+        if HELD.current.load(Ordering::SeqCst) & NUMBER != place {
             leave_others(shard, place);
             return None;
         }
@@ -250,7 +267,7 @@ fn leave_others(shard: &Shard, place: usize) {
 
 #[inline(always)]
 fn look_again_if_not(place: usize) {
-    if CURRENT.load(Ordering::SeqCst) != place {
+    if HELD.current.load(Ordering::SeqCst) != place {
         unmap_what_nobody_reads();
     }
 }
@@ -258,9 +275,9 @@ fn look_again_if_not(place: usize) {
 /// The number of the place in force, its content, and where this thread is counted that reads it.
 #[inline(always)]
 fn in_force() -> Option<(usize, &'static UnsafeCell<MaybeUninit<Mapped>>, &'static Shard)> {
-    let place = CURRENT.load(Ordering::Acquire) & NUMBER;
+    let place = HELD.current.load(Ordering::Acquire) & NUMBER;
     let index = place.checked_sub(1)?;
-    Some((place, &PLACE.get(index)?.content, COUNTERS.readers.get(index)?.get(shard())?))
+    Some((place, &HELD.place.get(index)?.content, COUNTERS.readers.get(index)?.get(shard())?))
 }
 
 /// Which counter this thread takes: stacks lie apart, so that an address on it tells threads apart.
@@ -306,8 +323,8 @@ fn keep(mut fresh: Mapped) -> Result<Access, Outcome> {
         return Ok(Access::Kept(reader));
     }
     change.unmap_what_nobody_reads();
-    let free = PLACE.iter().position(|place| !place.full.load(Ordering::Acquire));
-    let Some((index, place)) = free.and_then(|index| Some((index, PLACE.get(index)?))) else {
+    let free = HELD.place.iter().position(|place| !place.full.load(Ordering::Acquire));
+    let Some((index, place)) = free.and_then(|index| Some((index, HELD.place.get(index)?))) else {
         return Ok(Access::Private(fresh));
     };
     fresh.place = index.wrapping_add(1) as u32;
@@ -316,7 +333,7 @@ fn keep(mut fresh: Mapped) -> Result<Access, Outcome> {
     // SAFETY: we hold `changing`, and the place is not full: no reader gets as far as its content.
     unsafe { (*place.content.get()).write(fresh) };
     place.full.store(true, Ordering::SeqCst);
-    CURRENT.store(index.wrapping_add(1), Ordering::SeqCst);
+    HELD.current.store(index.wrapping_add(1), Ordering::SeqCst);
     match Reader::enter() {
         Some(reader) => Ok(Access::Kept(reader)),
         // Cannot be while `changing` is ours.
@@ -330,7 +347,7 @@ fn nothing_to_map(outcome: Outcome) -> Result<Access, Outcome> {
         if let Some(reader) = Reader::enter_unless_superseded() {
             return Ok(Access::Kept(reader));
         }
-        CURRENT.store(0, Ordering::SeqCst);
+        HELD.current.store(0, Ordering::SeqCst);
         drop(change);
     }
     Err(outcome)
@@ -343,7 +360,7 @@ fn unmap_what_nobody_reads() {
     drop(Change::begin());
 }
 
-/// The right to change `CURRENT` and the places, held until dropped.
+/// The right to change `Held::current` and the places, held until dropped.
 struct Change(());
 
 impl Change {
@@ -355,8 +372,8 @@ impl Change {
 
     /// Places that hold a mapping which is out of force and has no reader.
     fn idle(&self) -> impl Iterator<Item = &'static Place> {
-        let current = CURRENT.load(Ordering::SeqCst) & NUMBER;
-        PLACE.iter().zip(&COUNTERS.readers).zip(1..).filter_map(move |((place, readers), number)| {
+        let current = HELD.current.load(Ordering::SeqCst) & NUMBER;
+        HELD.place.iter().zip(&COUNTERS.readers).zip(1..).filter_map(move |((place, readers), number)| {
             let idle =
                 number != current && place.full.load(Ordering::SeqCst) && readers.iter().all(Shard::is_empty);
             idle.then_some(place)
@@ -365,8 +382,11 @@ impl Change {
 
     /// Whether any place but the one in force is full.
     fn is_lingering(&self) -> bool {
-        let current = CURRENT.load(Ordering::SeqCst) & NUMBER;
-        PLACE.iter().zip(1..).any(|(place, number)| number != current && place.full.load(Ordering::SeqCst))
+        let current = HELD.current.load(Ordering::SeqCst) & NUMBER;
+        HELD.place
+            .iter()
+            .zip(1..)
+            .any(|(place, number)| number != current && place.full.load(Ordering::SeqCst))
     }
 
     fn unmap_what_nobody_reads(&self) {
@@ -385,9 +405,9 @@ impl Drop for Change {
         loop {
             self.unmap_what_nobody_reads();
             let lingering = if self.is_lingering() { LINGERING } else { 0 };
-            let current = CURRENT.load(Ordering::SeqCst);
+            let current = HELD.current.load(Ordering::SeqCst);
             if current != current & NUMBER | lingering {
-                CURRENT.store(current & NUMBER | lingering, Ordering::SeqCst);
+                HELD.current.store(current & NUMBER | lingering, Ordering::SeqCst);
             }
             COUNTERS.changing.0.store(0, Ordering::SeqCst);
             // A reader that left meanwhile could not begin a change of its own.

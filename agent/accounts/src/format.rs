@@ -172,8 +172,9 @@ pub(crate) fn home(tag: u32, homes: u32) -> u32 {
 }
 
 /// Whether nobody may have this uid or gid: root's, and the one that means "none" or "leave as it is".
+#[must_use]
 #[inline(always)]
-pub(crate) fn is_reserved(id: u32) -> bool {
+pub fn is_reserved(id: u32) -> bool {
     id.wrapping_add(1) <= 1
 }
 

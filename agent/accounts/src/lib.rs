@@ -38,7 +38,7 @@ mod decode;
 #[cfg(feature = "std")]
 mod replace;
 
-pub use format::{MAX_NAME, PROLOGUE, body};
+pub use format::{MAX_NAME, PROLOGUE, body, is_reserved};
 pub use group::{GroupRecord, Members, Starts};
 pub use lookup::{Database, HeaderError, Lookup};
 pub use subid_file::{SUBID_LINE_LIMIT, SubidLine};

@@ -52,7 +52,8 @@ impl<'a> UserRecord<'a> {
         let (gids_at, tail_at) = (head.gids_at(), head.tail_at()?);
         let end = head.end()?;
         let (gids, tail) = (record.get(gids_at..tail_at)?, record.get(tail_at..end)?);
-        let end = offset.checked_add(end.checked_next_multiple_of(UNIT)?)?;
+        // It lies within the section by now: there is room for the padding in a number.
+        let end = offset.wrapping_add(end.wrapping_add(UNIT - 1) & !(UNIT - 1));
         if !sound || head.name_len == 0 || head.name_len > MAX_NAME {
             return None;
         }

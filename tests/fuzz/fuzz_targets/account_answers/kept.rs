@@ -5,10 +5,19 @@ use std::mem::transmute;
 
 use hostward_accounts::{Database, body};
 
+use crate::cursor::Cursor;
 use crate::entry::forget;
 use crate::status::Outcome;
 
 const PLACE: u32 = 1;
+
+pub(crate) struct Held {
+    pub(crate) passwd: Cursor,
+    pub(crate) group: Cursor,
+    pub(crate) shadow: Cursor,
+}
+
+pub(crate) static HELD: Held = Held { passwd: Cursor::new(), group: Cursor::new(), shadow: Cursor::new() };
 
 thread_local! {
     static IN_FORCE: Cell<Option<Mapped>> = const { Cell::new(None) };
