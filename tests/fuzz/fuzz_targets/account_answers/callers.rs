@@ -111,11 +111,12 @@ impl Query {
                 }
                 Kind::Shadow => self
                     .shadow(user(&name), |r, b, l, e| entry::_nss_hostward_getspnam_r(by_name, r, b, l, e)),
-                Kind::GroupByName => self
-                    .group(file.len(), group(&name), |r, b, l, e| entry::_nss_hostward_getgrnam_r(by_name, r, b, l, e)),
-                Kind::GroupById => {
-                    self.group(file.len(), group(&id), |r, b, l, e| entry::_nss_hostward_getgrgid_r(of_id, r, b, l, e))
-                }
+                Kind::GroupByName => self.group(file.len(), group(&name), |r, b, l, e| {
+                    entry::_nss_hostward_getgrnam_r(by_name, r, b, l, e)
+                }),
+                Kind::GroupById => self.group(file.len(), group(&id), |r, b, l, e| {
+                    entry::_nss_hostward_getgrgid_r(of_id, r, b, l, e)
+                }),
                 Kind::Initgroups => self.initgroups(user(&name)),
                 Kind::AllUsers => {
                     entry::_nss_hostward_setpwent(0);

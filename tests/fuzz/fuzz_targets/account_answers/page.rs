@@ -187,7 +187,8 @@ impl<'a> Page<'a> {
             && strings.get(name..name + 3)? == b"\0*\0"
             && strings.last() == Some(&0)
             && !is_reserved(head(0, 4)? as u32);
-        let starts = starts.chunks(2).map(|start| u16::from_le_bytes(start.try_into().expect("two"))).collect();
+        let starts =
+            starts.chunks(2).map(|start| u16::from_le_bytes(start.try_into().expect("two"))).collect();
         sound.then(|| (head(0, 4).unwrap_or_default() as u32, &strings[..name], &strings[name + 3..], starts))
     }
 
