@@ -105,6 +105,13 @@ pub fn a_lookup_after_everything_at_exit(host: &Host) {
     }
 }
 
+/// Bytes of address space that this process has taken.
+fn address_space() -> u64 {
+    let used = std::fs::read_to_string("/proc/self/statm").expect("reads");
+    let pages: u64 = used.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number");
+    pages * 4096
+}
+
 pub fn little_address_space(host: &Host) {
     // Threads that build it leave much address space taken, an eighth of which would be room enough.
     let served = calls::fork(|| {
@@ -114,14 +121,13 @@ pub fn little_address_space(host: &Host) {
     assert_eq!(served, 0);
     let status = calls::fork(|| {
         let mut buffer = [0; 1024];
-        let used = std::fs::read_to_string("/proc/self/statm").expect("reads");
-        let pages: u64 = used.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number");
+        let taken = address_space();
         let file = std::fs::metadata(&host.path).expect("metadata").len();
-        calls::limit(libc::RLIMIT_AS, pages * 4096 + file + (1 << 20));
+        calls::limit(libc::RLIMIT_AS, taken + file + (1 << 20));
         let found = (0..100).all(|n| getpwuid(100_000 + n, &mut buffer).0 == SUCCESS);
         let not_kept = mappings() == 0;
         // Not even room to map it once: no answer is better than a wrong one.
-        calls::limit(libc::RLIMIT_AS, pages * 4096 + file / 2);
+        calls::limit(libc::RLIMIT_AS, taken + file / 2);
         let (status, errno, _) = getpwuid(100_000, &mut buffer);
         calls::limit(libc::RLIMIT_AS, libc::RLIM_INFINITY);
         let again = getpwuid(100_000, &mut buffer).0 == SUCCESS && mappings() == 1;
@@ -142,9 +148,8 @@ pub fn a_replacement_in_little_address_space(host: &Host) {
         let kept = getpwuid(100_000, &mut buffer).0 == SUCCESS && mappings() == 1;
         let file = std::fs::metadata(&host.path).expect("metadata").len();
         let outside = Outside::prepare(|| host.serve(4000, 2));
-        let used = std::fs::read_to_string("/proc/self/statm").expect("reads");
-        let pages: u64 = used.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number");
-        calls::limit(libc::RLIMIT_AS, pages * 4096 + file / 2);
+        let taken = address_space();
+        calls::limit(libc::RLIMIT_AS, taken + file / 2);
         outside.act();
         let (status, _, user) = getpwuid(100_000, &mut buffer);
         let is_new = user.is_some_and(|user| user.gecos == "generation 2");

@@ -1,7 +1,7 @@
 //! What no database may hold, whatever a policy says.
 
 use super::{BuildError, Group, User};
-use crate::format::MAX_NAME;
+use crate::format::{MAX_NAME, is_reserved};
 
 pub(super) fn check_user(user: &User) -> Result<(), BuildError> {
     check_name(&user.name)?;
@@ -56,8 +56,7 @@ fn any(text: &str, bad: impl Fn(u8) -> bool) -> bool {
 }
 
 fn check_id(of: &str, id: u32) -> Result<(), BuildError> {
-    // -1 is "leave as it is" to chown and setresuid.
-    if id == 0 || id == u32::MAX {
+    if is_reserved(id) {
         return Err(BuildError::ReservedId { of: of.into(), id });
     }
     Ok(())
