@@ -5,13 +5,15 @@
 //! unmaps it. Where that cannot be done at once (somebody else is at it, every place is taken, address space
 //! is scarce), the lookup maps the file for itself alone.
 //!
-//! The counters lie in pages that are zero in a forked child: the threads that were counted do not exist there.
+//! The counters lie in pages that are zero in a forked child: the threads that were counted do not exist there. The kernel is
+//! asked for that only when the first mapping goes out of force. Whoever puts the first one in place needs no counter either,
+//! so that a process that asks once, as most do, spends nothing on what only a replacement needs.
 
 #![allow(unsafe_code)]
 
 use core::cell::UnsafeCell;
 use core::mem::{MaybeUninit, transmute};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use hostward_accounts::map::{Head, Mapping};
 use hostward_accounts::{Database, PATH, system};
@@ -76,13 +78,26 @@ impl Mapped {
 
 struct Place {
     content: UnsafeCell<MaybeUninit<Mapped>>,
-    /// Whether `content` is initialised. Changed only by who holds `Counters::changing`.
-    full: AtomicBool,
+    /// [`FREE`], [`TAKEN`] or [`FULL`].
+    state: AtomicU8,
 }
 
-// SAFETY: `content` is written only by the holder of `Counters::changing`, and only while no reader can reach it:
-// it is not `Held::current` then, and none of its counters is above zero.
+/// Nothing is in it, and whoever takes it may fill it.
+const FREE: u8 = 0;
+/// Of one thread, which is filling it or reads what it filled it with. Nobody else writes to it or lets it go, in force or not.
+const TAKEN: u8 = 1;
+/// Initialised. Let go only by who holds `Counters::changing`.
+const FULL: u8 = 2;
+
+// SAFETY: `content` is written only by who took the place, and taken out only by the holder of `Counters::changing` while no
+// reader can reach it: it is not `Held::current` then, and none of its counters is above zero.
 unsafe impl Sync for Place {}
+
+impl Place {
+    fn is_full(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == FULL
+    }
+}
 
 /// All that is written to but the counters.
 ///
@@ -102,7 +117,7 @@ const _: () = assert!(size_of::<Held>() == 1024);
 
 #[unsafe(link_section = ".data")]
 pub(crate) static HELD: Held = Held {
-    place: [const { Place { content: UnsafeCell::new(MaybeUninit::uninit()), full: AtomicBool::new(false) } };
+    place: [const { Place { content: UnsafeCell::new(MaybeUninit::uninit()), state: AtomicU8::new(FREE) } };
         PLACES],
     current: AtomicUsize::new(0),
     passwd: Cursor::new(),
@@ -148,6 +163,7 @@ impl Shard {
 /// Access to the database for one lookup, where the short way is not open.
 enum Access {
     Kept(Reader),
+    First(First),
     /// For this lookup only.
     Private(Mapped),
 }
@@ -156,6 +172,7 @@ impl Access {
     fn mapped(&self) -> &Mapped {
         match self {
             Self::Kept(reader) => reader.mapped,
+            Self::First(first) => first.mapped,
             Self::Private(mapped) => mapped,
         }
     }
@@ -257,6 +274,37 @@ impl Drop for Reader {
     }
 }
 
+/// Who put a mapping in force where there was none, and reads it in a place that is not full before this is dropped.
+struct First {
+    number: usize,
+    place: &'static Place,
+    mapped: &'static Mapped,
+}
+
+impl First {
+    /// Puts `fresh` into a place that was taken for it, and in force if there still is nothing in force.
+    fn put(fresh: Mapped, (number, place): Taken) -> Access {
+        fill(fresh, (number, place));
+        let put = HELD.current.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst);
+        if put.is_err() {
+            // SAFETY: the place is ours still, and was never in force; it will be written before it is read again.
+            let fresh = unsafe { (*place.content.get()).assume_init_read() };
+            place.state.store(FREE, Ordering::SeqCst);
+            return Access::Private(Mapped { place: 0, ..fresh });
+        }
+        // SAFETY: filled above, and nobody lets go of it before the place is full.
+        let mapped = unsafe { (*place.content.get()).assume_init_ref() };
+        Access::First(Self { number, place, mapped })
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        self.place.state.store(FULL, Ordering::SeqCst);
+        look_again_if_not(self.number);
+    }
+}
+
 fn leave_others(shard: &Shard, place: usize) {
     if shard.others.fetch_sub(1, Ordering::SeqCst) == 0 {
         // A signal handler forked in the middle of a lookup of this very thread, and this is the child.
@@ -313,7 +361,12 @@ fn refresh() -> Result<Access, Outcome> {
 
 /// Puts `fresh` in force if that can be done at once.
 #[inline(never)]
-fn keep(mut fresh: Mapped) -> Result<Access, Outcome> {
+fn keep(fresh: Mapped) -> Result<Access, Outcome> {
+    if HELD.current.load(Ordering::SeqCst) == 0
+        && let Some(taken) = take()
+    {
+        return Ok(First::put(fresh, taken));
+    }
     empty_in_children();
     let Some(change) = Change::begin() else {
         return Ok(Access::Private(fresh));
@@ -323,17 +376,12 @@ fn keep(mut fresh: Mapped) -> Result<Access, Outcome> {
         return Ok(Access::Kept(reader));
     }
     change.unmap_what_nobody_reads();
-    let free = HELD.place.iter().position(|place| !place.full.load(Ordering::Acquire));
-    let Some((index, place)) = free.and_then(|index| Some((index, HELD.place.get(index)?))) else {
+    let Some((number, place)) = take() else {
         return Ok(Access::Private(fresh));
     };
-    fresh.place = index.wrapping_add(1) as u32;
-    // Nobody has read what was there since before the place was emptied.
-    forget(fresh.place);
-    // SAFETY: we hold `changing`, and the place is not full: no reader gets as far as its content.
-    unsafe { (*place.content.get()).write(fresh) };
-    place.full.store(true, Ordering::SeqCst);
-    HELD.current.store(index.wrapping_add(1), Ordering::SeqCst);
+    fill(fresh, (number, place));
+    place.state.store(FULL, Ordering::SeqCst);
+    HELD.current.store(number, Ordering::SeqCst);
     match Reader::enter() {
         Some(reader) => Ok(Access::Kept(reader)),
         // Cannot be while `changing` is ours.
@@ -341,8 +389,29 @@ fn keep(mut fresh: Mapped) -> Result<Access, Outcome> {
     }
 }
 
+/// A place that is this thread's, and its number.
+type Taken = (usize, &'static Place);
+
+fn take() -> Option<Taken> {
+    (1..).zip(&HELD.place).find(|(_, place)| {
+        place.state.compare_exchange(FREE, TAKEN, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    })
+}
+
+fn fill(mut fresh: Mapped, (number, place): Taken) {
+    fresh.place = number as u32;
+    // Nobody has read what was there since before the place was emptied.
+    forget(fresh.place);
+    // SAFETY: the place is ours, and not in force: no reader gets as far as its content.
+    unsafe { (*place.content.get()).write(fresh) };
+}
+
 /// What is superseded is never served again, and should not take up disk space either.
 fn nothing_to_map(outcome: Outcome) -> Result<Access, Outcome> {
+    if HELD.current.load(Ordering::SeqCst) & NUMBER == 0 {
+        return Err(outcome);
+    }
+    empty_in_children();
     if let Some(change) = Change::begin() {
         if let Some(reader) = Reader::enter_unless_superseded() {
             return Ok(Access::Kept(reader));
@@ -374,8 +443,7 @@ impl Change {
     fn idle(&self) -> impl Iterator<Item = &'static Place> {
         let current = HELD.current.load(Ordering::SeqCst) & NUMBER;
         HELD.place.iter().zip(&COUNTERS.readers).zip(1..).filter_map(move |((place, readers), number)| {
-            let idle =
-                number != current && place.full.load(Ordering::SeqCst) && readers.iter().all(Shard::is_empty);
+            let idle = number != current && place.is_full() && readers.iter().all(Shard::is_empty);
             idle.then_some(place)
         })
     }
@@ -383,19 +451,17 @@ impl Change {
     /// Whether any place but the one in force is full.
     fn is_lingering(&self) -> bool {
         let current = HELD.current.load(Ordering::SeqCst) & NUMBER;
-        HELD.place
-            .iter()
-            .zip(1..)
-            .any(|(place, number)| number != current && place.full.load(Ordering::SeqCst))
+        HELD.place.iter().zip(1..).any(|(place, number)| number != current && place.is_full())
     }
 
     fn unmap_what_nobody_reads(&self) {
         for place in self.idle() {
-            // Before the memory goes: a child forked in between must not unmap what is something else by then.
-            place.full.store(false, Ordering::SeqCst);
             // SAFETY: we hold `changing`; the content was initialised, and will be written before it is read again.
             // Readers counted from now on see that the place is not in force.
-            drop(unsafe { (*place.content.get()).assume_init_read() });
+            let gone = unsafe { (*place.content.get()).assume_init_read() };
+            // Before the memory goes: a child forked in between must not unmap what is something else by then.
+            place.state.store(FREE, Ordering::SeqCst);
+            drop(gone);
         }
     }
 }
@@ -422,9 +488,9 @@ impl Drop for Change {
     }
 }
 
-/// Has a forked child find the counters empty. Before anybody is counted.
+/// Has a forked child find the counters empty. Before anything goes out of force.
 ///
-/// Where that cannot be (Linux before 4.14), a child that was forked during another thread's lookup keeps its mapping.
+/// A child that was forked before that (or on Linux before 4.14), during another thread's lookup, keeps the mapping of that lookup.
 fn empty_in_children() {
     // SAFETY: whole pages of our own, in which zeros are what they are made of.
     unsafe { system::empty_in_children((&raw const COUNTERS).cast(), size_of::<Counters>()) };

@@ -56,10 +56,9 @@ fn set_handler() {
     }
 }
 
-pub fn a_thread_that_stands_still_holds_up_nobody(host: &Host) {
-    host.serve(50, 1);
+/// While a thread asks without end, does `meanwhile`, which may have it stand still. Whether it was always answered.
+fn while_another_asks(meanwhile: impl FnOnce(libc::pthread_t)) -> bool {
     let mut found = calls::uid_finder();
-    assert!(found(100_001));
     for (to, from) in CODE.iter().zip(code_of_the_module()) {
         to.store(from, Ordering::SeqCst);
     }
@@ -68,6 +67,9 @@ pub fn a_thread_that_stands_still_holds_up_nobody(host: &Host) {
     let reader = AtomicUsize::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
+            if !found(100_001) {
+                failed.store(true, Ordering::SeqCst);
+            }
             // SAFETY: no arguments.
             reader.store(unsafe { libc::pthread_self() } as usize, Ordering::SeqCst);
             while !done.load(Ordering::Relaxed) {
@@ -79,16 +81,36 @@ pub fn a_thread_that_stands_still_holds_up_nobody(host: &Host) {
         while reader.load(Ordering::SeqCst) == 0 {
             thread::yield_now();
         }
-        let thread = reader.load(Ordering::SeqCst) as libc::pthread_t;
+        meanwhile(reader.load(Ordering::SeqCst) as libc::pthread_t);
+        done.store(true, Ordering::Relaxed);
+    });
+    !failed.into_inner()
+}
+
+/// `thread` is in [`while_another_asks`].
+fn halt(thread: libc::pthread_t) {
+    STAND.store(true, Ordering::SeqCst);
+    // SAFETY: the thread lives.
+    assert_eq!(unsafe { libc::pthread_kill(thread, libc::SIGUSR2) }, 0);
+    while !STANDS.load(Ordering::SeqCst) {
+        thread::yield_now();
+    }
+}
+
+fn let_go() {
+    STAND.store(false, Ordering::SeqCst);
+    while STANDS.load(Ordering::SeqCst) {
+        thread::yield_now();
+    }
+}
+
+pub fn a_thread_that_stands_still_holds_up_nobody(host: &Host) {
+    host.serve(50, 1);
+    let answered = while_another_asks(|thread| {
         for round in 0..ROUNDS {
-            STAND.store(true, Ordering::SeqCst);
             // What it maps anew after the round before takes a while: it is met in different places of that.
             (0..round * 37 % 4096).for_each(|_| spin_loop());
-            // SAFETY: the thread lives until `done`.
-            assert_eq!(unsafe { libc::pthread_kill(thread, libc::SIGUSR2) }, 0);
-            while !STANDS.load(Ordering::SeqCst) {
-                thread::yield_now();
-            }
+            halt(thread);
             for replacement in 0..4 {
                 let generation = (round * 4 + replacement + 2) as u64;
                 host.serve(50, generation);
@@ -101,17 +123,44 @@ pub fn a_thread_that_stands_still_holds_up_nobody(host: &Host) {
                 );
                 assert!(mappings() <= MOST_MAPPINGS, "round {round}: {} mappings", mappings());
             }
-            STAND.store(false, Ordering::SeqCst);
-            while STANDS.load(Ordering::SeqCst) {
-                thread::yield_now();
-            }
+            let_go();
         }
-        done.store(true, Ordering::Relaxed);
     });
-    assert!(!failed.into_inner(), "the thread itself was always answered");
+    assert!(answered, "the thread itself was always answered");
     let within = WITHIN.load(Ordering::SeqCst);
     println!("{within} of {ROUNDS} rounds stopped it within the module");
     assert!(within >= ROUNDS / 20, "{within} of {ROUNDS} rounds stopped it within the module");
     assert_eq!(getpwnam(b"user1", &mut [0; 1024]).0, SUCCESS);
     assert_eq!(mappings(), 1);
+}
+
+/// Where nothing was ever replaced, a child cannot tell such threads from its own: one mapping is what that costs it.
+pub fn a_child_forked_before_any_replacement_keeps_one_mapping_at_most(host: &Host) {
+    for round in 0..10 {
+        host.serve(50, 1);
+        // This process itself never asks, so that each of these asks for the first time.
+        let status = calls::fork(|| {
+            let mut sound = false;
+            while_another_asks(|thread| {
+                while WITHIN.load(Ordering::SeqCst) == 0 {
+                    let_go();
+                    halt(thread);
+                }
+                sound = calls::fork(|| replaced_alone(host)) == 0;
+                let_go();
+            }) && sound
+        });
+        assert_eq!(status, 0, "round {round}");
+    }
+}
+
+/// A child's own replacements, and those of a child of its own, which can tell.
+fn replaced_alone(host: &Host) -> bool {
+    let seen = |generation: u64| {
+        host.serve(50, generation);
+        let user = getpwnam(b"user1", &mut [0; 1024]).2;
+        user.is_some_and(|user| user.gecos == format!("generation {generation}"))
+    };
+    let sound = (2..8).all(seen) && mappings() <= 2;
+    sound && calls::fork(|| (8..10).all(seen) && mappings() == 1) == 0
 }

@@ -6,6 +6,19 @@ use crate::calls::{self, SUCCESS, TRYAGAIN, UNAVAIL, getgrgid, getgrnam, getpwna
 use crate::host::{Host, mappings};
 use crate::kernel::{self, Outside};
 
+/// A sandbox may be shut right behind the first lookup.
+pub fn a_second_lookup_makes_no_system_call(host: &Host) {
+    host.serve(1000, 1);
+    let status = calls::fork(|| {
+        let mut found = calls::uid_finder();
+        let first = found(100_001);
+        calls::no_more_system_calls();
+        let sealed = (100_000..100_500).all(found);
+        calls::exit_sealed(c_int::from(!(first && sealed)))
+    });
+    assert_eq!(status, 0, "9 is the kernel's answer to a system call");
+}
+
 pub fn a_warm_lookup_makes_no_system_call(host: &Host) {
     host.serve(1000, 1);
     let status = calls::fork(|| {

@@ -204,6 +204,8 @@ fn found_after_own_replacement(round: u64) -> bool {
 }
 
 pub fn a_child_keeps_no_mapping_for_threads_it_does_not_have(host: &Host) {
+    host.serve(300, 0);
+    assert!(found_by_uid(&mut [0; 1024]));
     host.serve(300, 1);
     let done = AtomicBool::new(false);
     let asked = [const { AtomicU64::new(0) }; READERS];
