@@ -91,7 +91,7 @@ impl<'lab> Setup<'lab> {
         self
     }
 
-    /// Boots the host, starts the backend, installs the package and tells it where the backend's CA is.
+    /// Boots the host with the package on it, starts the backend, and tells the host where the backend's CA is.
     #[track_caller]
     #[must_use]
     pub fn boot(self) -> Fixture<'lab> {
@@ -99,13 +99,13 @@ impl<'lab> Setup<'lab> {
         if let Some(size) = self.disk_mib {
             host = host.disk_mib(size);
         }
+        if self.install {
+            host = host.with_package(&package());
+        }
         let host = host.boot().expect("a host");
         let options: Vec<&str> = self.backend_options.iter().map(String::as_str).collect();
         let backend = self.lab.backend_with(&self.team, &options).expect("a backend");
         let client = Client::new(backend.state_dir());
-        if self.install {
-            host.install(&package());
-        }
         trust_backend(&host, &backend, &self.configuration);
         Fixture::new(self.lab, host, backend, client)
     }

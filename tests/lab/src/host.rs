@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{self, Background, Output, PATIENCE};
 use crate::lab::{HostRecord, Lab};
 use crate::release::Release;
-use crate::{cgroup, image, network};
+use crate::{cgroup, network};
 
 mod builder;
 mod files;
@@ -19,19 +19,26 @@ mod package;
 
 pub use builder::HostBuilder;
 pub use files::{Entry, Tree};
-use machine::Machine;
+pub(crate) use machine::Machine;
 
-/// Enters a host: `sh -c ENTER CGROUP LEADER COMMAND...`.
 /// Without what the tests' own commands leave there.
 const LAST_OF_JOURNAL: &str =
     "journalctl --no-pager -n 600 -o short-precise | grep -v ' runuser\\[' | tail -n 60";
+
+/// Enters a host: `sh -c ENTER CGROUP LEADER COMMAND...`.
 const ENTER: &str = r#"
 echo $$ >"$0/cgroup.procs"
 leader=$1
 shift
-exec nsenter -t "$leader" -m -u -i -n -p -C -- env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    HOME=/root LANG=C.UTF-8 "$@"
+exec nsenter -t "$leader" -m -u -i -n -p -C -- "$@"
 "#;
+
+/// All that a command inside finds in its environment.
+const ENVIRONMENT: [(&str, &str); 3] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/root"),
+    ("LANG", "C.UTF-8"),
+];
 
 /// Runs `$2` in a shell as the user `$1`, whoever answers for that user in NSS, without PAM.
 const AS_USER: &str = r#"
@@ -81,8 +88,7 @@ impl Host {
         let directory = lab.directory(&format!("host-{}", record.name))?;
         let name = format!("{}-{}", lab.name(), record.name);
         let cgroup = lab.cgroup().join(format!("host-{}", record.name));
-        let machine =
-            Machine::new(image::base(record.release)?, directory, cgroup, name, record.hostname.clone());
+        let machine = Machine::new(record.image.clone(), directory, cgroup, name, record.hostname.clone());
         Ok(Self { record, lab: lab.name().to_owned(), machine, count: AtomicUsize::new(0), owned: false })
     }
 
@@ -202,6 +208,7 @@ impl Host {
         cgroup::make(group)?;
         let mut command = Command::new("sh");
         command.args(["-eu", "-c", ENTER]).arg(group).arg(leader.to_string());
+        command.env_clear().envs(ENVIRONMENT);
         Ok(command)
     }
 
@@ -211,7 +218,7 @@ impl Host {
     /// When it cannot be started.
     pub fn shell(&self) -> Result<()> {
         let mut command = self.enter(&self.machine.commands());
-        command.arg("TERM=".to_owned() + &std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()));
+        command.env("TERM", std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()));
         command.args(["bash", "--login"]).status().map(|_| ()).context("cannot start a shell")
     }
 

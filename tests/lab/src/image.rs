@@ -3,16 +3,50 @@
 //! An image is the read-only lower layer under every host. Its directory name carries a hash of the recipe, so that a
 //! change of the recipe makes a new image and nothing ever runs on an old one.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
 
 use crate::digest::sha256_hex;
 use crate::release::Release;
 use crate::workspace;
+
+mod baked;
+
+/// What lies below a host's own files: directories, the uppermost first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Image {
+    layers: Vec<PathBuf>,
+}
+
+impl Image {
+    /// The base image of `release`.
+    pub(crate) fn base(release: Release) -> Result<Self> {
+        Ok(Self { layers: vec![base(release)?] })
+    }
+
+    /// The base image with the package of this file installed on it, before the host boots for the first time.
+    pub(crate) fn with_package(release: Release, deb: &Path) -> Result<Self> {
+        baked::with_package(release, deb)
+    }
+
+    /// As overlayfs wants them.
+    pub(crate) fn layers(&self) -> OsString {
+        let mut layers = OsString::new();
+        for layer in &self.layers {
+            if !layers.is_empty() {
+                layers.push(":");
+            }
+            layers.push(layer);
+        }
+        layers
+    }
+}
 
 /// In every image: what a small server has, and what tests look at it with.
 const PACKAGES: &[&str] = &[
@@ -80,7 +114,7 @@ fn recipe_hash(release: Release) -> String {
     sha256_hex(recipe.as_bytes())[..12].to_owned()
 }
 
-fn lock(path: &Path) -> Result<Flock<File>> {
+pub(crate) fn lock(path: &Path) -> Result<Flock<File>> {
     let file = File::create(path).with_context(|| format!("cannot create `{}`", path.display()))?;
     Flock::lock(file, FlockArg::LockExclusive)
         .map_err(|(_, errno)| errno)

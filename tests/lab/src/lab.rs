@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{self, Background, Output, PATIENCE};
 use crate::digest::sha256_hex;
 use crate::host::{Host, HostBuilder};
+use crate::image::Image;
 use crate::release::Release;
 use crate::{cgroup, network, workspace};
 
@@ -258,13 +259,20 @@ impl Lab {
     }
 
     /// Notes down a new host and gives it its place in the network.
-    pub(crate) fn admit(&self, name: &str, hostname: &str, release: Release) -> Result<HostRecord> {
+    pub(crate) fn admit(
+        &self,
+        name: &str,
+        hostname: &str,
+        release: Release,
+        image: Image,
+    ) -> Result<HostRecord> {
         let host = {
             let mut record = self.recorded();
             let host = HostRecord {
                 name: name.to_owned(),
                 hostname: hostname.to_owned(),
                 release,
+                image,
                 index: record.hosts.len(),
             };
             record.hosts.push(host.clone());

@@ -1,9 +1,11 @@
 //! Bounded waiting for something to become true.
 
+use std::ops::RangeInclusive;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const INTERVAL: Duration = Duration::from_millis(20);
+/// Between looks: an eighth of what was waited already, within these. A look at a host starts half a dozen processes.
+const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(250);
 
 /// Calls `look` until it has an answer, and returns how long that took together with the answer.
 ///
@@ -25,7 +27,7 @@ pub fn wait_for<T>(
             Err(seen) if last_look => {
                 panic!("waited {patience:?} for {what}, in vain; last seen:\n{seen}")
             }
-            Err(_) => thread::sleep(INTERVAL),
+            Err(_) => thread::sleep((start.elapsed() / 8).clamp(*INTERVAL.start(), *INTERVAL.end())),
         }
     }
 }

@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use super::{Host, Machine};
+use crate::image::{self, Image};
 use crate::lab::Lab;
-use crate::network;
 use crate::release::Release;
+use crate::{network, workspace};
 
 /// A host to be booted.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct HostBuilder<'lab> {
     hostname: String,
     release: Release,
     disk_mib: Option<u32>,
+    package: Option<PathBuf>,
     seeds: Vec<(String, u32, Vec<u8>)>,
 }
 
@@ -32,6 +34,7 @@ impl<'lab> HostBuilder<'lab> {
             hostname: name.to_owned(),
             release,
             disk_mib: None,
+            package: None,
             seeds: Vec::new(),
         }
     }
@@ -48,6 +51,12 @@ impl<'lab> HostBuilder<'lab> {
         self
     }
 
+    /// Boots it from an image that this package was baked into.
+    pub fn with_package(mut self, deb: &Path) -> Self {
+        self.package = Some(deb.to_owned());
+        self
+    }
+
     /// A file, owned by root, that is there when the host boots for the first time.
     pub fn with_file(mut self, path: &str, mode: u32, content: impl AsRef<[u8]>) -> Self {
         self.seeds.push((path.to_owned(), mode, content.as_ref().to_owned()));
@@ -59,7 +68,11 @@ impl<'lab> HostBuilder<'lab> {
     /// # Errors
     /// When it cannot be set up or does not boot; the end of its console is then part of the error.
     pub fn boot(self) -> Result<Host> {
-        let record = self.lab.admit(&self.name, &self.hostname, self.release)?;
+        let image = match &self.package {
+            Some(deb) => Image::with_package(self.release, deb)?,
+            None => Image::base(self.release)?,
+        };
+        let record = self.lab.admit(&self.name, &self.hostname, self.release, image)?;
         let directory = self.lab.directory(&format!("host-{}", self.name))?;
         let seed = Machine::seed(&directory);
         let hosts = format!(
@@ -74,8 +87,7 @@ impl<'lab> HostBuilder<'lab> {
         for (path, mode, content) in &self.seeds {
             put(&seed, path, *mode, content)?;
         }
-        fs::create_dir_all(seed.join("etc/ssh")).context("cannot create the seed's `/etc/ssh`")?;
-        succeed(Command::new("ssh-keygen").args(["-q", "-A", "-f"]).arg(&seed))?;
+        host_keys(&seed.join("etc/ssh"))?;
         if let Some(size) = self.disk_mib {
             let image = directory.join("disk.img");
             succeed(Command::new("truncate").arg(format!("--size={size}M")).arg(&image))?;
@@ -83,6 +95,34 @@ impl<'lab> HostBuilder<'lab> {
         }
         Host::boot(self.lab, record)
     }
+}
+
+/// What `ssh-keygen -A` makes. But for RSA, of which one key serves all hosts: it takes as long as booting one.
+fn host_keys(directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).context("cannot create the seed's `/etc/ssh`")?;
+    let generate = |kind: &str, file: &Path| {
+        succeed(Command::new("ssh-keygen").args(["-q", "-N", "", "-t", kind, "-f"]).arg(file))
+    };
+    for kind in ["ecdsa", "ed25519"] {
+        generate(kind, &directory.join(format!("ssh_host_{kind}_key")))?;
+    }
+    let kept = workspace::lab_dir().join("ssh_host_rsa_key");
+    if !kept.with_extension("pub").exists() {
+        let _only_one_maker = image::lock(&kept.with_extension("lock"))?;
+        if !kept.with_extension("pub").exists() {
+            let new = kept.with_file_name("ssh_host_rsa_key_new");
+            let _none = fs::remove_file(&new);
+            generate("rsa", &new)?;
+            fs::rename(&new, &kept).context("cannot keep the RSA key of hosts")?;
+            fs::rename(new.with_extension("pub"), kept.with_extension("pub"))
+                .context("cannot keep the RSA key of hosts")?;
+        }
+    }
+    let key = directory.join("ssh_host_rsa_key");
+    for (from, to) in [(kept.with_extension("pub"), key.with_extension("pub")), (kept, key)] {
+        fs::copy(&from, to).with_context(|| format!("cannot copy `{}`", from.display()))?;
+    }
+    Ok(())
 }
 
 fn put(seed: &Path, path: &str, mode: u32, content: &[u8]) -> Result<()> {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::cgroup;
+use crate::image::Image;
 
 const START: &str = include_str!("start.sh");
 const BOOT_PATIENCE: Duration = Duration::from_secs(60);
@@ -22,7 +23,7 @@ const CONSOLE_TAIL: usize = 60;
 /// A host as a container: its files, its control group, and its manager while this process owns it.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    pub(crate) image: PathBuf,
+    pub(crate) image: Image,
     pub(crate) directory: PathBuf,
     pub(crate) cgroup: PathBuf,
     /// Its network namespace, and its name for systemd-nspawn.
@@ -33,7 +34,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(
-        image: PathBuf,
+        image: Image,
         directory: PathBuf,
         cgroup: PathBuf,
         name: String,
@@ -58,7 +59,8 @@ impl Machine {
         let mut manager = Command::new("setsid")
             .args(["unshare", "--mount", "--propagation", "private"])
             .args(["sh", "-eu", "-c", START, "start.sh"])
-            .args([&self.cgroup, &self.directory, &self.image])
+            .args([&self.cgroup, &self.directory])
+            .arg(self.image.layers())
             .arg(format!("/run/netns/{}", self.name))
             .args([&self.name, &self.hostname])
             .env("NOTIFY_SOCKET", format!("@{notify}"))
@@ -163,7 +165,12 @@ impl Machine {
         format!("--- console, last {CONSOLE_TAIL} lines\n{tail}")
     }
 
-    /// Where the host's own changes to the image are kept.
+    /// Where the host's own changes to the image are, of one whose disk is a directory.
+    pub(crate) fn changes(directory: &Path) -> PathBuf {
+        directory.join("disk/upper")
+    }
+
+    /// What the host's disk starts with.
     pub(crate) fn seed(directory: &Path) -> PathBuf {
         directory.join("seed")
     }

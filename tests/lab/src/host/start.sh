@@ -1,6 +1,6 @@
 # Becomes the container manager of a host, in its control group and a mount namespace of its own, which takes the
-# mounts with it: start.sh CGROUP DIRECTORY IMAGE NETWORK MACHINE HOSTNAME
-cgroup=$1 directory=$2 image=$3 network=$4 machine=$5 hostname=$6
+# mounts with it: start.sh CGROUP DIRECTORY LAYERS NETWORK MACHINE HOSTNAME
+cgroup=$1 directory=$2 layers=$3 network=$4 machine=$5 hostname=$6
 # Not in the group that systemd-nspawn divides: one with groups below it must not have processes of its own.
 mkdir -p "$cgroup/manager"
 echo $$ >"$cgroup/manager/cgroup.procs"
@@ -13,7 +13,7 @@ if [ ! -e "$disk/seeded" ]; then
     cp -a "$directory/seed/." "$disk/upper/"
     : >"$disk/seeded"
 fi
-mount -t overlay overlay -o "lowerdir=$image,upperdir=$disk/upper,workdir=$disk/work" "$directory/root"
+mount -t overlay overlay -o "lowerdir=$layers,upperdir=$disk/upper,workdir=$disk/work" "$directory/root"
 
 # Without it a machine with a hybrid hierarchy gives its guests the old one, which recent systemd refuses.
 export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1

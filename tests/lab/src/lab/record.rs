@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::image::Image;
 use crate::release::Release;
 
 const FILE: &str = "lab.json";
@@ -37,6 +38,8 @@ pub struct HostRecord {
     pub hostname: String,
     /// What it runs.
     pub release: Release,
+    /// The image below its own files.
+    pub image: Image,
     /// Its place on the bridge.
     pub index: usize,
 }
