@@ -82,20 +82,29 @@ struct Place {
     state: AtomicU8,
 }
 
-/// Nothing is in it, and whoever takes it may fill it.
+/// Nothing is in it. It is for the holder of `Counters::changing` to fill, but for the first place, which must be taken before.
 const FREE: u8 = 0;
-/// Of one thread, which is filling it or reads what it filled it with. Nobody else writes to it or lets it go, in force or not.
+/// Only ever the first place: of one thread, which is filling it or reads what it filled it with. Nobody else writes to it or
+/// lets it go, in force or not.
 const TAKEN: u8 = 1;
 /// Initialised. Let go only by who holds `Counters::changing`.
 const FULL: u8 = 2;
 
-// SAFETY: `content` is written only by who took the place, and taken out only by the holder of `Counters::changing` while no
-// reader can reach it: it is not `Held::current` then, and none of its counters is above zero.
+// SAFETY: `content` is written only by who took the place or holds `Counters::changing`, and taken out only by the latter while
+// no reader can reach it: it is not `Held::current` then, and none of its counters is above zero.
 unsafe impl Sync for Place {}
 
 impl Place {
     fn is_full(&self) -> bool {
         self.state.load(Ordering::SeqCst) == FULL
+    }
+
+    fn is_free(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == FREE
+    }
+
+    fn take(&self) -> bool {
+        self.state.compare_exchange(FREE, TAKEN, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -274,18 +283,25 @@ impl Drop for Reader {
     }
 }
 
-/// Who put a mapping in force where there was none, and reads it in a place that is not full before this is dropped.
+/// Who put a mapping in force where there was none, and reads it in the first place, which is not full before this is dropped.
 struct First {
-    number: usize,
     place: &'static Place,
     mapped: &'static Mapped,
 }
 
 impl First {
-    /// Puts `fresh` into a place that was taken for it, and in force if there still is nothing in force.
-    fn put(fresh: Mapped, (number, place): Taken) -> Access {
-        fill(fresh, (number, place));
-        let put = HELD.current.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst);
+    const NUMBER: usize = 1;
+
+    /// The first place, taken, if there is nothing in force and nothing to let go of.
+    fn take() -> Option<&'static Place> {
+        let place = HELD.place.first()?;
+        (nothing_is_mapped() && place.take()).then_some(place)
+    }
+
+    /// Puts `fresh` into the place that was taken for it, and in force if there still is nothing in force.
+    fn put(fresh: Mapped, place: &'static Place) -> Access {
+        fill(fresh, (Self::NUMBER, place));
+        let put = HELD.current.compare_exchange(0, Self::NUMBER, Ordering::SeqCst, Ordering::SeqCst);
         if put.is_err() {
             // SAFETY: the place is ours still, and was never in force; it will be written before it is read again.
             let fresh = unsafe { (*place.content.get()).assume_init_read() };
@@ -294,14 +310,14 @@ impl First {
         }
         // SAFETY: filled above, and nobody lets go of it before the place is full.
         let mapped = unsafe { (*place.content.get()).assume_init_ref() };
-        Access::First(Self { number, place, mapped })
+        Access::First(Self { place, mapped })
     }
 }
 
 impl Drop for First {
     fn drop(&mut self) {
         self.place.state.store(FULL, Ordering::SeqCst);
-        look_again_if_not(self.number);
+        look_again_if_not(Self::NUMBER);
     }
 }
 
@@ -362,10 +378,8 @@ fn refresh() -> Result<Access, Outcome> {
 /// Puts `fresh` in force if that can be done at once.
 #[inline(never)]
 fn keep(fresh: Mapped) -> Result<Access, Outcome> {
-    if HELD.current.load(Ordering::SeqCst) == 0
-        && let Some(taken) = take()
-    {
-        return Ok(First::put(fresh, taken));
+    if let Some(place) = First::take() {
+        return Ok(First::put(fresh, place));
     }
     empty_in_children();
     let Some(change) = Change::begin() else {
@@ -376,7 +390,7 @@ fn keep(fresh: Mapped) -> Result<Access, Outcome> {
         return Ok(Access::Kept(reader));
     }
     change.unmap_what_nobody_reads();
-    let Some((number, place)) = take() else {
+    let Some((number, place)) = change.vacant() else {
         return Ok(Access::Private(fresh));
     };
     fill(fresh, (number, place));
@@ -389,16 +403,8 @@ fn keep(fresh: Mapped) -> Result<Access, Outcome> {
     }
 }
 
-/// A place that is this thread's, and its number.
-type Taken = (usize, &'static Place);
-
-fn take() -> Option<Taken> {
-    (1..).zip(&HELD.place).find(|(_, place)| {
-        place.state.compare_exchange(FREE, TAKEN, Ordering::SeqCst, Ordering::Relaxed).is_ok()
-    })
-}
-
-fn fill(mut fresh: Mapped, (number, place): Taken) {
+/// Fills a place that is this thread's, and not in force.
+fn fill(mut fresh: Mapped, (number, place): (usize, &'static Place)) {
     fresh.place = number as u32;
     // Nobody has read what was there since before the place was emptied.
     forget(fresh.place);
@@ -406,9 +412,18 @@ fn fill(mut fresh: Mapped, (number, place): Taken) {
     unsafe { (*place.content.get()).write(fresh) };
 }
 
+fn nothing_is_mapped() -> bool {
+    HELD.current.load(Ordering::SeqCst) == 0 && !HELD.place.iter().any(Place::is_full)
+}
+
 /// What is superseded is never served again, and should not take up disk space either.
+///
+/// But where it is this process that may not or cannot open the new file: letting go takes system calls, of which a sandbox
+/// may not bear with any.
 fn nothing_to_map(outcome: Outcome) -> Result<Access, Outcome> {
-    if HELD.current.load(Ordering::SeqCst) & NUMBER == 0 {
+    let this_process =
+        matches!(outcome.errno, libc::EPERM | libc::EACCES | libc::ENOSYS | libc::EMFILE | libc::ENFILE);
+    if this_process || nothing_is_mapped() {
         return Err(outcome);
     }
     empty_in_children();
@@ -416,7 +431,10 @@ fn nothing_to_map(outcome: Outcome) -> Result<Access, Outcome> {
         if let Some(reader) = Reader::enter_unless_superseded() {
             return Ok(Access::Kept(reader));
         }
-        HELD.current.store(0, Ordering::SeqCst);
+        // From nothing to something others may go meanwhile, but nowhere else.
+        if HELD.current.load(Ordering::SeqCst) & NUMBER != 0 {
+            HELD.current.store(0, Ordering::SeqCst);
+        }
         drop(change);
     }
     Err(outcome)
@@ -439,19 +457,30 @@ impl Change {
         begun.is_ok().then(|| Self(()))
     }
 
-    /// Places that hold a mapping which is out of force and has no reader.
-    fn idle(&self) -> impl Iterator<Item = &'static Place> {
-        let current = HELD.current.load(Ordering::SeqCst) & NUMBER;
-        HELD.place.iter().zip(&COUNTERS.readers).zip(1..).filter_map(move |((place, readers), number)| {
-            let idle = number != current && place.is_full() && readers.iter().all(Shard::is_empty);
-            idle.then_some(place)
+    /// A place to fill. The first only if there is no other, because that one has to be taken.
+    fn vacant(&self) -> Option<(usize, &'static Place)> {
+        let mut places = (1..).zip(&HELD.place);
+        let first = places.next();
+        places.find(|(_, place)| place.is_free()).or_else(|| first.filter(|(_, place)| place.take()))
+    }
+
+    /// Places that hold a mapping which is out of force, with their readers.
+    ///
+    /// The state is looked at first: what is full was in force before ([`First`]) or is put there by us, so that what is not in
+    /// force then does not come into force any more.
+    fn superseded(&self) -> impl Iterator<Item = (&'static Place, &'static [Shard; SHARDS])> {
+        let places = HELD.place.iter().zip(&COUNTERS.readers).zip(1..);
+        places.filter_map(|(place, number)| {
+            let superseded = place.0.is_full() && HELD.current.load(Ordering::SeqCst) & NUMBER != number;
+            superseded.then_some(place)
         })
     }
 
-    /// Whether any place but the one in force is full.
-    fn is_lingering(&self) -> bool {
-        let current = HELD.current.load(Ordering::SeqCst) & NUMBER;
-        HELD.place.iter().zip(1..).any(|(place, number)| number != current && place.is_full())
+    /// Those of them that have no reader.
+    fn idle(&self) -> impl Iterator<Item = &'static Place> {
+        let idle =
+            |(place, readers): (_, &[Shard; SHARDS])| readers.iter().all(Shard::is_empty).then_some(place);
+        self.superseded().filter_map(idle)
     }
 
     fn unmap_what_nobody_reads(&self) {
@@ -470,14 +499,15 @@ impl Drop for Change {
     fn drop(&mut self) {
         loop {
             self.unmap_what_nobody_reads();
-            let lingering = if self.is_lingering() { LINGERING } else { 0 };
-            let current = HELD.current.load(Ordering::SeqCst);
-            if current != current & NUMBER | lingering {
-                HELD.current.store(current & NUMBER | lingering, Ordering::SeqCst);
+            // Without a look at what it was: it may go from nothing to something meanwhile.
+            if self.superseded().next().is_some() {
+                HELD.current.fetch_or(LINGERING, Ordering::SeqCst);
+            } else if HELD.current.load(Ordering::SeqCst) & LINGERING != 0 {
+                HELD.current.fetch_and(NUMBER, Ordering::SeqCst);
             }
             COUNTERS.changing.0.store(0, Ordering::SeqCst);
-            // A reader that left meanwhile could not begin a change of its own.
-            if lingering == 0 || self.idle().next().is_none() {
+            // Who left meanwhile, or had the first place, could not begin a change of its own.
+            if self.idle().next().is_none() {
                 return;
             }
             let again = COUNTERS.changing.0.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);

@@ -60,8 +60,13 @@ const SCENARIOS: &[Scenario] = &[
     ),
     ("a_removal_is_seen_and_so_is_a_new_file", replacing::a_removal_is_seen_and_so_is_a_new_file),
     ("threads_read_while_the_file_is_replaced", replacing::threads_read_while_the_file_is_replaced),
+    ("threads_read_while_the_file_comes_and_goes", replacing::threads_read_while_the_file_comes_and_goes),
     ("eight_threads_and_a_replacement_every_10_ms", replacing::eight_threads_and_a_replacement_every_10_ms),
     ("a_thread_that_stands_still_holds_up_nobody", halted::a_thread_that_stands_still_holds_up_nobody),
+    (
+        "a_first_lookup_that_stands_still_holds_up_nobody",
+        halted::a_first_lookup_that_stands_still_holds_up_nobody,
+    ),
     (
         "a_thread_that_stands_still_in_a_system_call_holds_up_nobody",
         parked::a_thread_that_stands_still_in_a_system_call_holds_up_nobody,

@@ -185,19 +185,43 @@ pub fn getpwuid(uid: u32, buffer: &mut [u8]) -> Answer<Passwd> {
     ask(buffer, |r, b, l, e| unsafe { function::<ById<libc::passwd>>("getpwuid_r")(uid, r, b, l, e) }, passwd)
 }
 
-/// Whether a uid is found, by code that takes no lock of libc's and allocates nothing: a signal may come anywhere.
-pub fn uid_finder() -> impl FnMut(u32) -> bool {
+/// Status and errno of `getpwuid_r`, by code that takes no lock of libc's and allocates nothing: a signal may come anywhere.
+pub fn uid_asker() -> impl Fn(u32) -> (c_int, c_int) + Sync {
     // SAFETY: the function's type.
     let getpwuid_r = unsafe { function::<ById<libc::passwd>>("getpwuid_r") };
-    let mut buffer = [0_u8; 1024];
     move |uid| {
+        let mut buffer = [0_u8; 1024];
         let (mut result, mut errno) = (MaybeUninit::uninit(), 0);
         // SAFETY: a result, a buffer and its length, an errno.
         let status = unsafe {
             getpwuid_r(uid, result.as_mut_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), &raw mut errno)
         };
-        status == SUCCESS
+        (status, errno)
     }
+}
+
+/// The status of `getpwuid_r` into memory that may not be there yet.
+///
+/// # Safety
+/// `len` bytes at `buffer` are nobody else's.
+pub unsafe fn getpwuid_into(uid: u32, buffer: *mut u8, len: usize) -> c_int {
+    let (mut result, mut errno) = (MaybeUninit::uninit(), 0);
+    // SAFETY: the function's type; a result, a buffer and its length, an errno.
+    unsafe {
+        function::<ById<libc::passwd>>("getpwuid_r")(
+            uid,
+            result.as_mut_ptr(),
+            buffer.cast(),
+            len,
+            &raw mut errno,
+        )
+    }
+}
+
+/// Whether a uid is found, as [`uid_asker`] asks.
+pub fn uid_finder() -> impl Fn(u32) -> bool + Sync {
+    let ask = uid_asker();
+    move |uid| ask(uid).0 == SUCCESS
 }
 
 /// A lookup that says whether it succeeded, by name.
@@ -382,6 +406,11 @@ pub fn set_errno(errno: c_int) {
 
 /// Runs `child` in a forked process, which then is gone without exit handlers; its exit status.
 pub fn fork(child: impl FnOnce() -> bool) -> c_int {
+    wait(start(child))
+}
+
+/// As [`fork`], without waiting for it: its pid.
+pub fn start(child: impl FnOnce() -> bool) -> c_int {
     // SAFETY: the child calls what the scenario wants called after a fork of a process with threads.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "forks");
@@ -391,7 +420,7 @@ pub fn fork(child: impl FnOnce() -> bool) -> c_int {
         // SAFETY: does not return.
         unsafe { libc::_exit(code) };
     }
-    wait(pid)
+    pid
 }
 
 pub fn wait(pid: c_int) -> c_int {

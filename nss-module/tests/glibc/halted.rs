@@ -7,7 +7,7 @@ use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::calls::{self, SUCCESS, getpwnam};
+use crate::calls::{self, SUCCESS, UNAVAIL, getpwnam};
 use crate::host::{Host, mappings};
 
 const ROUNDS: usize = 200;
@@ -58,7 +58,7 @@ fn set_handler() {
 
 /// While a thread asks without end, does `meanwhile`, which may have it stand still. Whether it was always answered.
 fn while_another_asks(meanwhile: impl FnOnce(libc::pthread_t)) -> bool {
-    let mut found = calls::uid_finder();
+    let found = calls::uid_finder();
     for (to, from) in CODE.iter().zip(code_of_the_module()) {
         to.store(from, Ordering::SeqCst);
     }
@@ -146,7 +146,7 @@ pub fn a_child_forked_before_any_replacement_keeps_one_mapping_at_most(host: &Ho
                     let_go();
                     halt(thread);
                 }
-                sound = calls::fork(|| replaced_alone(host)) == 0;
+                sound = calls::fork(|| replaced_alone(host, 1)) == 0;
                 let_go();
             }) && sound
         });
@@ -154,13 +154,89 @@ pub fn a_child_forked_before_any_replacement_keeps_one_mapping_at_most(host: &Ho
     }
 }
 
-/// A child's own replacements, and those of a child of its own, which can tell.
-fn replaced_alone(host: &Host) -> bool {
+/// Where [`stand_at_the_buffer`] finds a lookup: in the middle of filling it.
+static BUFFER: AtomicUsize = AtomicUsize::new(0);
+const BUFFER_LEN: usize = 4096;
+
+extern "C" fn stand_at_the_buffer(_: c_int) {
+    STANDS.store(true, Ordering::SeqCst);
+    while STAND.load(Ordering::SeqCst) {
+        // SAFETY: no arguments.
+        unsafe { libc::sched_yield() };
+    }
+    let buffer = std::ptr::with_exposed_provenance_mut(BUFFER.load(Ordering::SeqCst));
+    // SAFETY: the page that `while_a_first_lookup_stands` mapped; what faulted is done again.
+    unsafe { libc::mprotect(buffer, BUFFER_LEN, libc::PROT_READ | libc::PROT_WRITE) };
+}
+
+/// While the first lookup of this process stands still in its thread, does `meanwhile`. The lookup's status.
+fn while_a_first_lookup_stands(meanwhile: impl FnOnce()) -> c_int {
+    // SAFETY: a page nobody else has; a handler of the right type.
+    unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let buffer = libc::mmap(std::ptr::null_mut(), BUFFER_LEN, libc::PROT_NONE, flags, -1, 0);
+        BUFFER.store(buffer.expose_provenance(), Ordering::SeqCst);
+        let mut action = std::mem::zeroed::<libc::sigaction>();
+        action.sa_sigaction = stand_at_the_buffer as *const () as usize;
+        assert_eq!(libc::sigaction(libc::SIGSEGV, &raw const action, std::ptr::null_mut()), 0);
+    }
+    STAND.store(true, Ordering::SeqCst);
+    STANDS.store(false, Ordering::SeqCst);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            let buffer = std::ptr::with_exposed_provenance_mut::<u8>(BUFFER.load(Ordering::SeqCst));
+            // SAFETY: nobody else's page, which can be written to once the handler has returned.
+            unsafe { calls::getpwuid_into(100_001, buffer, BUFFER_LEN) }
+        });
+        while !STANDS.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        meanwhile();
+        STAND.store(false, Ordering::SeqCst);
+        first.join().expect("ends")
+    })
+}
+
+pub fn a_first_lookup_that_stands_still_holds_up_nobody(host: &Host) {
+    let gecos = || getpwnam(b"user1", &mut [0; 1024]).2.map(|user| user.gecos);
+    host.serve(50, 1);
+    let replaced = calls::fork(|| {
+        let mut sound = false;
+        let status = while_a_first_lookup_stands(|| {
+            sound = (2..12).all(|generation| {
+                let before = gecos().is_some();
+                host.serve(50, generation);
+                before && gecos() == Some(format!("generation {generation}")) && mappings() <= 2
+            });
+        });
+        (status, sound, mappings()) == (SUCCESS, true, 1) && gecos() == Some("generation 11".to_owned())
+    });
+    assert_eq!(replaced, 0, "replaced meanwhile");
+    let removed = calls::fork(|| {
+        let mut sound = false;
+        let status = while_a_first_lookup_stands(|| {
+            host.remove();
+            sound = getpwnam(b"user1", &mut [0; 1024]) == (UNAVAIL, libc::ENOENT, None) && mappings() == 1;
+        });
+        (status, sound, mappings()) == (SUCCESS, true, 0)
+    });
+    assert_eq!(removed, 0, "removed meanwhile");
+    host.serve(50, 1);
+    let forked = calls::fork(|| {
+        let mut sound = false;
+        let status = while_a_first_lookup_stands(|| sound = calls::fork(|| replaced_alone(host, 2)) == 0);
+        (status, sound) == (SUCCESS, true)
+    });
+    assert_eq!(forked, 0, "forked meanwhile");
+}
+
+/// A child's own replacements, and those of a child of its own, which is left with `childs` mappings at most.
+fn replaced_alone(host: &Host, childs: usize) -> bool {
     let seen = |generation: u64| {
         host.serve(50, generation);
         let user = getpwnam(b"user1", &mut [0; 1024]).2;
         user.is_some_and(|user| user.gecos == format!("generation {generation}"))
     };
     let sound = (2..8).all(seen) && mappings() <= 2;
-    sound && calls::fork(|| (8..10).all(seen) && mappings() == 1) == 0
+    sound && calls::fork(|| (8..10).all(seen) && mappings() <= childs) == 0
 }

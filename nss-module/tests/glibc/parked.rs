@@ -74,7 +74,7 @@ pub fn a_thread_that_stands_still_in_a_system_call_holds_up_nobody(host: &Host) 
     let status = calls::fork(|| {
         calls::end_after_seconds(100);
         host.serve(50, 1);
-        let mut found = calls::uid_finder();
+        let found = calls::uid_finder();
         // Ends with the process, not before: its end would be full of the calls that are signals to it.
         let _reader = thread::spawn(move || {
             make_calls_signals();

@@ -10,7 +10,7 @@ use crate::kernel::{self, Outside};
 pub fn a_second_lookup_makes_no_system_call(host: &Host) {
     host.serve(1000, 1);
     let status = calls::fork(|| {
-        let mut found = calls::uid_finder();
+        let found = calls::uid_finder();
         let first = found(100_001);
         calls::no_more_system_calls();
         let sealed = (100_000..100_500).all(found);

@@ -115,6 +115,47 @@ pub fn threads_read_while_the_file_is_replaced(host: &Host) {
     assert_eq!((mappings(), descriptors()), (1, before));
 }
 
+/// The file comes and goes, and descriptors for opening it are short: some threads map it while others find nothing to map.
+pub fn threads_read_while_the_file_comes_and_goes(host: &Host) {
+    const SECONDS: u64 = 3;
+    let end = Instant::now() + Duration::from_secs(SECONDS);
+    let readers = calls::start(|| {
+        let done = AtomicBool::new(false);
+        let (found, missing) = (AtomicU64::new(0), AtomicU64::new(0));
+        // Loaded, and resolved, while there are descriptors.
+        let found_by = calls::uid_asker();
+        calls::limit(libc::RLIMIT_NOFILE, calls::next_descriptor() as u64 + 1);
+        thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        match found_by(100_001) {
+                            (SUCCESS, _) => found.fetch_add(1, Ordering::Relaxed),
+                            (UNAVAIL, libc::ENOENT | libc::EMFILE) => missing.fetch_add(1, Ordering::Relaxed),
+                            other => panic!("{other:?}"),
+                        };
+                    }
+                });
+            }
+            while Instant::now() < end {
+                thread::sleep(Duration::from_millis(10));
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        found.into_inner() > 1000 && missing.into_inner() > 1000
+    });
+    let mut generation = 0;
+    while Instant::now() < end {
+        generation += 1;
+        host.serve(20, generation);
+        thread::yield_now();
+        if generation % 3 != 0 {
+            host.remove();
+        }
+    }
+    assert_eq!(calls::wait(readers), 0, "after {generation} files");
+}
+
 /// A replacement every 10 ms, for as many seconds as `REPLACING_SECONDS` says.
 pub fn eight_threads_and_a_replacement_every_10_ms(host: &Host) {
     let seconds = std::env::var("REPLACING_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(5);
@@ -253,7 +294,7 @@ extern "C" fn fork_here(_: c_int) {
 
 pub fn a_fork_in_a_signal_handler_during_a_lookup(host: &Host) {
     host.serve(300, 1);
-    let mut found = calls::uid_finder();
+    let found = calls::uid_finder();
     assert!(found(100_001));
     calls::tick(fork_here);
     while (0..200).contains(&CHILDREN.load(Ordering::SeqCst)) {
