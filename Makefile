@@ -75,7 +75,7 @@ $(DENY)/done:
 	if [ "$$(cargo deny --version 2>/dev/null)" = "cargo-deny $(CARGO_DENY)" ]; then \
 	    ln -sf "$$(command -v cargo-deny)" $(DENY)/bin/cargo-deny; \
 	else \
-	    cargo install --locked --quiet --root $(DENY) cargo-deny@$(CARGO_DENY); \
+	    CARGO_PROFILE_DEV_DEBUG=false cargo install --locked --quiet --profile dev --root $(DENY) cargo-deny@$(CARGO_DENY); \
 	fi
 	touch $@
 

@@ -1,15 +1,15 @@
 //! What becomes of the homes of those who leave.
 
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::process::Command;
 
 use chrono::{TimeDelta, Utc};
 use hostward_protocol::report::{Outcome, Report};
 use serde_json::json;
 
-use super::{change, mode, with};
-use crate::common::host::{Host, failures, report};
-use crate::common::policy::{self, ALICE, BOB, alice_and_bob, documents, only_alice};
+use super::{change, with};
+use crate::common::host::{Host, failures};
+use crate::common::policy::{self, ALICE, BOB, alice_and_bob, only_alice};
 use crate::common::repository::Repository;
 
 #[test]
@@ -65,7 +65,7 @@ fn held(host: &Host, path: &str) {
     let name = host.path(path.rsplit('/').next().unwrap());
     let name = name.display();
     std::fs::remove_file(host.path(path)).unwrap();
-    common::host::script(
+    crate::common::host::script(
         &host.path(path),
         &format!(
             ": > {name}-started; while [ ! -e {name}-goes-on ]; do /bin/sleep 0.02; done; exec {path} \"$@\""
@@ -168,7 +168,7 @@ fn an_archive_for_which_there_is_no_room_is_not_begun_and_not_tried_again_at_onc
         std::fs::write(host.path(TAKEN).join(".old-1-x.tar.new"), "of a process that was killed").unwrap();
         if wrong {
             std::fs::remove_file(host.path("/usr/bin/du")).unwrap();
-            common::host::script(&host.path("/usr/bin/du"), "echo 1");
+            crate::common::host::script(&host.path("/usr/bin/du"), "echo 1");
         }
         change(&host, &mut repository, removal(only_alice(), "archive"));
         let later = Utc::now() + TimeDelta::hours(1);

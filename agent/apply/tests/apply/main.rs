@@ -15,7 +15,7 @@ use common::host::{Host, codes, failures, report};
 use common::policy::{self, ALICE, BOB, alice_and_bob, bytes, documents, only_alice, user};
 use common::repository::Repository;
 use hostward_protocol::local::{ApplyReply, ApplyRequest};
-use hostward_protocol::report::{Outcome, Report};
+use hostward_protocol::report::Report;
 use serde_json::{Value, json};
 
 const SUDOERS: &str = "/etc/sudoers.d/hostward";

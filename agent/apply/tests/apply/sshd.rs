@@ -1,13 +1,13 @@
 //! What a pass does to the configuration of sshd, and to what is revoked.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use hostward_protocol::local::ApplyRequest;
 use hostward_protocol::report::{Outcome, Report};
 use serde_json::json;
 
-use super::{CA, DROP_IN, KRL, change, mode, with};
+use super::{DROP_IN, KRL, change, mode, with};
 use crate::common::host::{Host, failures, report};
 use crate::common::policy::{self, alice_and_bob};
 use crate::common::repository::Repository;
@@ -230,7 +230,10 @@ fn a_key_that_ssh_keygen_does_not_take_keeps_no_other_from_being_revoked() {
     let before = std::fs::read(&krl).unwrap();
     let program = host.path("/usr/bin/ssh-keygen");
     std::fs::remove_file(&program).unwrap();
-    common::host::script(&program, "case $* in *-u*) exit 255;; esac; exec /usr/bin/ssh-keygen \"$@\"");
+    crate::common::host::script(
+        &program,
+        "case $* in *-u*) exit 255;; esac; exec /usr/bin/ssh-keygen \"$@\"",
+    );
     assert_eq!(failures(&host.apply()), ["krl-not-compiled"]);
     assert_eq!(std::fs::read(&krl).unwrap(), before);
 }
