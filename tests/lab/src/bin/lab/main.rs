@@ -7,6 +7,7 @@ mod stage;
 mod story;
 
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -85,8 +86,14 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Images { release } => {
             let wanted = release.map_or(Release::ALL.to_vec(), |release| vec![release]);
-            for release in wanted {
-                println!("{}", base_image(release)?.display());
+            // Much of making one is waiting for the archive.
+            let images = thread::scope(|scope| {
+                let makers: Vec<_> =
+                    wanted.into_iter().map(|release| scope.spawn(move || base_image(release))).collect();
+                makers.into_iter().map(|maker| maker.join().expect("does not panic")).collect::<Vec<_>>()
+            });
+            for image in images {
+                println!("{}", image?.display());
             }
             Ok(())
         }
