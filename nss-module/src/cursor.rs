@@ -2,6 +2,10 @@
 //!
 //! Entries lie in the order of their ids, so the enumeration goes on behind that id in whatever database is in
 //! force by then: a lookup or a replacement in between neither repeats nor skips anybody.
+//!
+//! glibc holds a lock of its own around each step of an enumeration, so two threads never get the same entry. Nothing is
+//! exchanged here to have that once more: whoever calls a module's functions without glibc, from several threads at once, may
+//! get an entry twice, and nothing worse.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -59,71 +63,56 @@ impl Cursor {
     }
 
     /// Gives the entry behind the last one to `fill`. Moves on only if `fill` succeeds, so that a buffer too small
-    /// loses nobody; two threads never get the same entry.
-    ///
-    /// Where `will_fill` says that it will, moves on first: an exchange takes longer behind all that `fill` writes.
+    /// loses nobody.
     #[inline(always)]
-    pub(crate) fn next<E: Entries>(
-        &self,
-        entries: &E,
-        will_fill: impl Fn(&E::Entry) -> bool,
-        fill: impl Fn(&E::Entry) -> Outcome,
-    ) -> Outcome {
+    pub(crate) fn next<E: Entries>(&self, entries: &E, fill: impl Fn(&E::Entry) -> Outcome) -> Outcome {
         let position = self.position.load(Ordering::Acquire);
         // Nearly always: an entry behind one that is where it was.
         if is_in(position, entries.mapping())
             && let Lookup::Found(entry) = entries.at(position as u32 % NUMBERS, (position >> 32) as u32)
         {
-            if will_fill(&entry) {
-                if self.move_on(position, entries, &entry) {
-                    return fill(&entry);
-                }
-            } else {
-                let outcome = fill(&entry);
-                if outcome != Outcome::SUCCESS || self.move_on(position, entries, &entry) {
-                    return outcome;
-                }
-            }
+            return self.give(entries, &entry, fill);
         }
-        self.look_up_next(entries, fill)
+        self.look_up_next(position, entries, fill)
     }
 
-    /// Whether nobody else did.
     #[inline(always)]
-    fn move_on<E: Entries>(&self, from: u64, entries: &E, to: &E::Entry) -> bool {
-        let ((id, behind), mapping) = (E::place(to), entries.mapping());
-        let known = mapping != 0 && behind < NUMBERS;
-        let low = if known { u64::from(mapping << NUMBER_BITS | behind) } else { BEHIND };
-        let to = u64::from(id) << 32 | low;
-        self.position.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    fn give<E: Entries>(
+        &self,
+        entries: &E,
+        entry: &E::Entry,
+        fill: impl Fn(&E::Entry) -> Outcome,
+    ) -> Outcome {
+        let outcome = fill(entry);
+        if outcome == Outcome::SUCCESS {
+            let ((id, behind), mapping) = (E::place(entry), entries.mapping());
+            let known = mapping != 0 && behind < NUMBERS;
+            let low = if known { u64::from(mapping << NUMBER_BITS | behind) } else { BEHIND };
+            self.position.store(u64::from(id) << 32 | low, Ordering::Release);
+        }
+        outcome
     }
 
     #[cold]
     #[inline(never)]
-    fn look_up_next<E: Entries>(&self, entries: &E, fill: impl Fn(&E::Entry) -> Outcome) -> Outcome {
-        loop {
-            let position = self.position.load(Ordering::Acquire);
-            let last = match position {
-                START => None,
-                END => return Outcome::END,
-                behind => Some((behind >> 32) as u32),
-            };
-            match entries.after(last) {
-                Lookup::Found(entry) => {
-                    let outcome = fill(&entry);
-                    if outcome != Outcome::SUCCESS || self.move_on(position, entries, &entry) {
-                        return outcome;
-                    }
-                }
-                Lookup::NotFound => {
-                    let ended =
-                        self.position.compare_exchange(position, END, Ordering::AcqRel, Ordering::Acquire);
-                    if ended.is_ok() {
-                        return Outcome::END;
-                    }
-                }
-                Lookup::Corrupt => return Outcome::CORRUPT,
+    fn look_up_next<E: Entries>(
+        &self,
+        position: u64,
+        entries: &E,
+        fill: impl Fn(&E::Entry) -> Outcome,
+    ) -> Outcome {
+        let last = match position {
+            START => None,
+            END => return Outcome::END,
+            behind => Some((behind >> 32) as u32),
+        };
+        match entries.after(last) {
+            Lookup::Found(entry) => self.give(entries, &entry, fill),
+            Lookup::NotFound => {
+                self.position.store(END, Ordering::Release);
+                Outcome::END
             }
+            Lookup::Corrupt => Outcome::CORRUPT,
         }
     }
 }

@@ -119,19 +119,13 @@ struct Buffer {
 }
 
 impl Buffer {
-    /// Whether `text` fits into it.
-    #[inline(always)]
-    fn holds(self, text: &[u8]) -> bool {
-        text.len() <= self.len
-    }
-
     /// Copies `text` to its start, if it fits.
     ///
     /// # Safety
     /// The buffer is writable over its whole length and nothing of the database's.
     #[inline(always)]
     unsafe fn put(self, text: &[u8]) -> Option<*mut c_char> {
-        if !self.holds(text) {
+        if text.len() > self.len {
             return None;
         }
         // SAFETY: just checked to lie within the buffer, which is the caller's promise.
@@ -393,13 +387,7 @@ pub unsafe extern "C" fn _nss_hostward_getpwent_r(
     let buffer = Buffer { start: buffer, len };
     // SAFETY: glibc passes a result, a buffer of that length and errno.
     unsafe {
-        ask!(errnop, |mapped| {
-            HELD.passwd.next(
-                &Users(mapped),
-                |user| buffer.holds(user.strings()),
-                |user| fill_passwd(user, result, buffer),
-            )
-        })
+        ask!(errnop, |mapped| { HELD.passwd.next(&Users(mapped), |user| fill_passwd(user, result, buffer)) })
     }
 }
 
@@ -452,13 +440,7 @@ pub unsafe extern "C" fn _nss_hostward_getspent_r(
     let buffer = Buffer { start: buffer, len };
     // SAFETY: glibc passes a result, a buffer of that length and errno.
     unsafe {
-        ask!(errnop, |mapped| {
-            HELD.shadow.next(
-                &Users(mapped),
-                |user| buffer.holds(user.name_and_password()),
-                |user| fill_shadow(user, result, buffer),
-            )
-        })
+        ask!(errnop, |mapped| { HELD.shadow.next(&Users(mapped), |user| fill_shadow(user, result, buffer)) })
     }
 }
 
@@ -534,7 +516,7 @@ pub unsafe extern "C" fn _nss_hostward_getgrent_r(
     unsafe {
         ask!(errnop, |mapped| {
             // Whether its members are sound shows only while they are written.
-            HELD.group.next(&Groups(mapped), |_| false, |group| fill_group(group, result, buffer))
+            HELD.group.next(&Groups(mapped), |group| fill_group(group, result, buffer))
         })
     }
 }

@@ -212,14 +212,20 @@ impl<'a> Starts<'a> {
             let last = starts.last().map_or(at, |last| next_start(at, *last));
             let to = behind.first().map_or(self.strings.len(), |first| next_start(last, *first));
             stretch(from, self.strings.get(from..to).unwrap_or_default());
-            starts.iter().for_each(|start| each(next_start(at, *start)));
+            // They ascend by less than 64 KiB, so their low bytes start anew once at most.
+            let low = |start: &[u8; 2]| usize::from(u16::from_le_bytes(*start));
+            let page = at & !LOW;
+            let before = starts.partition_point(|start| low(start) >= at & LOW);
+            let (before, anew) = starts.split_at_checked(before).unwrap_or((starts, &[]));
+            before.iter().for_each(|start| each(page | low(start)));
+            anew.iter().for_each(|start| each((page | low(start)).wrapping_add(LOW + 1)));
             (at, from, rest) = (last, to, behind);
         }
     }
 
     #[inline(always)]
     fn are_short(&self) -> bool {
-        self.strings.len() <= usize::from(u16::MAX)
+        self.strings.len() <= LOW
     }
 
     /// Where the last name ends, its NUL included, if the lengths are those of names.
@@ -233,7 +239,10 @@ impl<'a> Starts<'a> {
 
 /// As many names as lie within 64 KiB, so that the low bytes of each say where it is, and nothing waits for the one before.
 const STRETCH: usize = 1024;
-const _: () = assert!(STRETCH * (MAX_NAME + 1) < 1 << 16);
+const _: () = assert!(STRETCH * (MAX_NAME + 1) < LOW);
+
+/// What of an offset says where a name starts.
+const LOW: usize = 0xffff;
 
 /// The first offset from `at` on that has these low bytes.
 #[inline(always)]
