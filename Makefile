@@ -149,7 +149,7 @@ HOST_TESTS := --package hostward-lab --package hostward-package-tests --package 
 TESTED := target/tests
 define tested
 @mkdir -p $(TESTED) && rm -f $(TESTED)/status
-{ cargo test --locked --no-fail-fast $(1); echo $$? >$(TESTED)/status; } 2>&1 | tee $(TESTED)/log
+{ ended=0; cargo test --locked --no-fail-fast $(1) || ended=$$?; echo $$ended >$(TESTED)/status; } 2>&1 | tee $(TESTED)/log
 @if [ "$$(cat $(TESTED)/status)" != 0 ]; then \
     printf '\nWhat failed, in short (in full: $(TESTED)/log):\n'; \
     grep -A 4 ' panicked at ' $(TESTED)/log | cut -c -300; \
