@@ -8,8 +8,10 @@ use super::{HomeError, LIMIT, inside};
 use crate::command::run_in;
 use crate::root::Root;
 
-/// What is left free at least, in bytes; or a twentieth of the file system, if that is more.
+/// What is left free, in bytes: a twentieth of the file system, but so much at least.
 const MARGIN: u64 = 256 << 20;
+/// And so much at most: on a large disk a twentieth is more than anybody needs at once.
+const LARGEST_MARGIN: u64 = 4 << 30;
 
 /// What tar puts before each file: its header, and one with what does not fit into that.
 const HEADERS: u64 = 1536;
@@ -26,7 +28,7 @@ pub fn free(directory: &Path) -> Result<u64, HomeError> {
 }
 
 fn beside_the_margin(available: u64, whole: u64) -> u64 {
-    available.saturating_sub(MARGIN.max(whole / 20))
+    available.saturating_sub((whole / 20).clamp(MARGIN, LARGEST_MARGIN))
 }
 
 /// How many bytes the archive of a home will have, about.
@@ -54,7 +56,8 @@ mod tests {
     fn a_margin_stays_free() {
         const GIB: u64 = 1 << 30;
         assert_eq!(beside_the_margin(GIB, 2 * GIB), GIB - MARGIN);
-        assert_eq!(beside_the_margin(10 * GIB, 100 * GIB), 5 * GIB);
+        assert_eq!(beside_the_margin(10 * GIB, 40 * GIB), 8 * GIB);
+        assert_eq!(beside_the_margin(10 * GIB, 4000 * GIB), 6 * GIB);
         assert_eq!(beside_the_margin(MARGIN - 1, GIB), 0);
     }
 }
