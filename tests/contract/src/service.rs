@@ -173,7 +173,10 @@ impl Account<'_> {
         // cargo's directory may be closed to others; the file is not.
         let program = self.service.host.dir().join("hostward");
         if !program.exists() {
-            std::fs::copy(binary::client(), &program).expect("cannot copy the client");
+            // By another process: what another thread starts meanwhile would inherit a file that is open for writing,
+            // and nobody can run that.
+            let copied = Command::new("cp").arg(binary::client()).arg(&program).status();
+            assert!(copied.expect("no cp").success(), "cannot copy the client");
         }
         self.run(program.to_str().expect("not UTF-8"), arguments)
     }

@@ -1,8 +1,10 @@
 //! A directory that looks like a host's root: account files, an inbox, and programs that stand in for the host's.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -253,7 +255,15 @@ while read -r keyword value; do
 done < ROOT/etc/ssh/sshd_config.d/10-hostward.conf
 "#;
 
+/// Another process writes it: what another thread starts meanwhile would inherit the open file, and nobody can run what
+/// somebody has open for writing.
 pub fn script(path: &Path, text: &str) {
-    std::fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut install = Command::new("install")
+        .args(["--mode=755", "/dev/stdin"])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    install.stdin.take().unwrap().write_all(format!("#!/bin/sh\n{text}\n").as_bytes()).unwrap();
+    assert!(install.wait().unwrap().success(), "`{}` cannot be written", path.display());
 }
