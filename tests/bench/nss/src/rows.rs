@@ -113,7 +113,11 @@ fn calibrate(row: Row, worker: &mut Worker, counts: (usize, usize)) -> Result<Sl
     // Every page and every cache as in a process that has been there for long.
     let keys = match row.gives {
         Gives::Users | Gives::Groups => 0,
-        _ if row.operation.ends_with("everyone") || !matches!(worker.service, "limit" | "hostward") => 0,
+        _ if row.operation.ends_with("everyone")
+            || !matches!(worker.service, "limit" | "hostward" | "sss") =>
+        {
+            0
+        }
         _ if row.operation.starts_with("getgr") => counts.1.min(1 << 18),
         _ => counts.0.min(1 << 18),
     };
