@@ -7,6 +7,7 @@ use std::thread;
 use crate::calls::{self, NOTFOUND, SUCCESS, UNAVAIL, getgrnam, getpwnam, getpwuid, getspnam};
 use crate::host::Host;
 use crate::kernel::{self, Outside};
+use crate::through;
 
 /// The module keeps no descriptor, so that the numbers are the caller's to give to something else.
 pub fn a_caller_that_gives_every_descriptor_to_something_else(host: &Host) {
@@ -64,15 +65,11 @@ pub fn two_threads_share_an_enumeration(host: &Host) {
     // Enough that neither is through before the other has begun.
     const USERS: u32 = 40_000;
     host.serve(USERS, 1);
-    calls::rewind("setpwent");
+    through::rewind_users();
     let together = Barrier::new(2);
     let ask = || {
-        let (mut buffer, mut uids) = ([0; 1024], Vec::with_capacity(USERS as usize));
         together.wait();
-        while let (SUCCESS, _, Some(user)) = calls::getpwent(&mut buffer) {
-            uids.push(user.uid);
-        }
-        uids
+        std::iter::from_fn(through::next_user).map(|user| user.uid).collect::<Vec<_>>()
     };
     let shares = thread::scope(|scope| {
         let threads = [scope.spawn(ask), scope.spawn(ask)];

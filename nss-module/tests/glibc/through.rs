@@ -73,11 +73,20 @@ pub fn getspnam(name: &str) -> (c_int, Option<Shadow>) {
 
 /// glibc's enumeration of passwd.
 pub fn all_users() -> Vec<Passwd> {
+    rewind_users();
+    std::iter::from_fn(next_user).collect()
+}
+
+/// glibc's `setpwent`.
+pub fn rewind_users() {
     // SAFETY: no arguments.
     unsafe { libc::setpwent() };
+}
+
+/// glibc's `getpwent_r`.
+pub fn next_user() -> Option<Passwd> {
     // SAFETY: what `glibc` passes.
-    let next = || glibc(|e, b, l, f| unsafe { libc::getpwent_r(e, b, l, f) }, passwd).1;
-    std::iter::from_fn(next).collect()
+    glibc(|e, b, l, f| unsafe { libc::getpwent_r(e, b, l, f) }, passwd).1
 }
 
 /// glibc's enumeration of group.
