@@ -22,7 +22,7 @@ fn homes_are_archived_or_deleted_after_the_grace() {
         };
         let mut repository = Repository::new(removal(alice_and_bob()));
         let host = Host::applied(&repository);
-        let _room = room_in(&host);
+        let _room = room_in(&host, "1g");
         let home = host.path("/home/bob");
         std::fs::create_dir(&home).unwrap();
         std::fs::write(home.join("notes"), "of bob").unwrap();
@@ -56,10 +56,10 @@ fn homes_are_archived_or_deleted_after_the_grace() {
 
 const ARCHIVE: &str = "/var/lib/hostward/archive";
 
-/// Room for archives, whatever is free on this machine.
-fn room_in(host: &Host) -> Small {
+/// So much room for archives, whatever is free on this machine.
+fn room_in(host: &Host, size: &str) -> Small {
     std::fs::create_dir_all(host.path(ARCHIVE)).unwrap();
-    Small::over(&host.path(ARCHIVE), "1g")
+    Small::over(&host.path(ARCHIVE), size)
 }
 
 fn removal(documents: policy::Documents, word: &str) -> policy::Documents {
@@ -94,7 +94,7 @@ fn a_home_whose_owner_is_let_in_again_while_it_is_packed_stays() {
     for leaves_again in [false, true] {
         let mut repository = Repository::new(removal(alice_and_bob(), "archive"));
         let host = Host::applied(&repository);
-        let _room = room_in(&host);
+        let _room = room_in(&host, "1g");
         let home = host.path("/home/bob");
         std::fs::create_dir(&home).unwrap();
         chown(&home, Some(BOB), Some(BOB)).unwrap();
@@ -171,8 +171,7 @@ fn an_archive_for_which_there_is_no_room_is_not_begun_and_not_tried_again_at_onc
         std::fs::create_dir(&home).unwrap();
         std::fs::write(home.join("large"), vec![7; 8 << 20]).unwrap();
         chown(&home, Some(BOB), Some(BOB)).unwrap();
-        std::fs::create_dir_all(host.path(ARCHIVE)).unwrap();
-        let small = Small::over(&host.path(ARCHIVE), size);
+        let small = room_in(&host, size);
         std::fs::write(host.path(ARCHIVE).join(".old-1-x.tar.new"), "of a process that was killed").unwrap();
         if wrong {
             std::fs::remove_file(host.path("/usr/bin/du")).unwrap();
@@ -193,7 +192,7 @@ fn an_archive_for_which_there_is_no_room_is_not_begun_and_not_tried_again_at_onc
         assert!(!begun(&report), "{report:#?}");
         assert!(format!("{report:?}").contains("MiB are free"), "{report:#?}");
         drop(small);
-        let _room = room_in(&host);
+        let _room = room_in(&host, "1g");
         let report = host.apply_at(later + TimeDelta::hours(23));
         assert!(!begun(&report), "{report:#?}");
         assert!(begun(&host.apply_at(later + TimeDelta::hours(25))));

@@ -49,12 +49,20 @@ pub const ALL: [(&str, Prepare); 6] = [
 ];
 
 fn ensure_installed(service: &str) -> Result<()> {
-    let library = format!("libnss_{service}.so.2");
-    let directories =
-        ["/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"];
-    let is_there = directories.iter().any(|directory| Path::new(directory).join(&library).exists());
-    ensure!(is_there, "not installed");
+    ensure!(library(&format!("libnss_{service}.so.2")), "not installed");
     Ok(())
+}
+
+/// Whether the machine has a library of this name, or of this path below one of the directories of libraries.
+fn library(path: &str) -> bool {
+    let directories = [
+        "/usr/lib/x86_64-linux-gnu",
+        "/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/usr/lib64",
+        "/usr/lib",
+    ];
+    directories.iter().any(|directory| Path::new(directory).join(path).exists())
 }
 
 fn reads(own: PathBuf, place: &'static str) -> Peer {
@@ -183,7 +191,10 @@ fn sss(lists: &Lists) -> Result<Peer> {
     const STATE: &str = "/var/lib/sss";
     ensure_installed("sss")?;
     let sssd = Path::new("/usr/sbin/sssd");
-    ensure!(sssd.exists() && proxy_is_installed(), "not measured: it needs sssd and its proxy (sssd-proxy)");
+    ensure!(
+        sssd.exists() && library("sssd/libsss_proxy.so"),
+        "not measured: it needs sssd and its proxy (sssd-proxy)"
+    );
     ensure_at_most(10_000, lists.people)?;
     let own = lists.data.join("sss");
     if own.exists() {
@@ -227,12 +238,6 @@ fn sss(lists: &Lists) -> Result<Peer> {
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(Peer { binds: vec![(own.join("state"), STATE)], daemon: Some(daemon) })
-}
-
-fn proxy_is_installed() -> bool {
-    ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"]
-        .iter()
-        .any(|directory| Path::new(directory).join("sssd/libsss_proxy.so").exists())
 }
 
 /// Nothing in it expires while it is measured.
